@@ -1,0 +1,1 @@
+"""What measures Freshloop; run by ``freshloop bench NAME``."""

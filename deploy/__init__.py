@@ -1,0 +1,1 @@
+"""What runs Freshloop: the embedded broker, the process supervisor, the demo."""

@@ -1,0 +1,1 @@
+"""Towers, recurrent step, heads, training, gate and registry; the NumPy form that serves them."""

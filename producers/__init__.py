@@ -1,0 +1,1 @@
+"""Where events come from: simulated viewers and studio, recorded logs, load."""

@@ -1,0 +1,143 @@
+"""Every setting of Freshloop, read once from the environment (`FRESHLOOP_*`) and `freshloop.toml`.
+
+The composition roots take a `Settings`; nothing else reads the environment.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+CONFIG_FILE = "freshloop.toml"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used; the message is one sentence that names it."""
+
+
+class Settings(BaseSettings):
+    """Settings of all parts. Each is `FRESHLOOP_<NAME>` in the environment or `<name>` in `freshloop.toml`."""
+
+    model_config = SettingsConfigDict(env_prefix="FRESHLOOP_", toml_file=CONFIG_FILE, extra="forbid", frozen=True)
+
+    # Where things are
+    data_dir: Path = Field(Path(".freshloop"), description="Folder of the embedded broker, the state stores and logs.")
+    brokers: str = Field("", description="Kafka bootstrap servers; empty means the embedded broker on this machine.")
+    broker_port: Port = Field(19092, description="Port of the embedded broker on 127.0.0.1.")
+    controller_port: Port = Field(19093, description="Port of the embedded broker's KRaft controller on 127.0.0.1.")
+    broker_heap: str = Field("512m", pattern=r"^\d+[mg]$", description="Java heap of the embedded broker.")
+    http_host: str = Field("127.0.0.1", description="Address that metrics are served on.")
+    metrics_port: Port = Field(19100, description="First metrics port; each part on a machine takes the next.")
+
+    # Topics
+    topic_prefix: str = Field("", max_length=64, pattern=r"^[a-zA-Z0-9._-]*$", description="Prefix of every topic.")
+    partitions: Annotated[int, Field(ge=1, le=4096)] = Field(4, description="Partitions of topics keyed by user.")
+    replication: Annotated[int, Field(ge=1, le=9)] = Field(1, description="Replicas of every topic.")
+    events_retention_hours: Count = Field(168, description="How long events, slates and feedback are kept.")
+    dead_letters_retention_hours: Count = Field(336, description="How long dead letters are kept.")
+
+    # Stream
+    app_id: str = Field("freshloop", min_length=1, max_length=64, description="Consumer group of the workers.")
+    poll_records: Annotated[int, Field(ge=1, le=10_000)] = Field(500, description="Most records in one poll.")
+    in_flight: Annotated[int, Field(ge=1, le=64)] = Field(4, description="Batches whose writes may be unacknowledged.")
+    commit_interval_s: Seconds = Field(0.5, description="Time between offset commits.")
+    session_timeout_s: Annotated[float, Field(ge=6.0)] = Field(10.0, description="A silent worker is dead after this.")
+    cached_users: Count = Field(100_000, description="User states held in memory per worker.")
+    slates: Literal["every", "latest"] = Field("every", description="A slate per event, or a user's latest per batch.")
+
+    # Feed
+    slate_size: Annotated[int, Field(ge=1, le=200)] = Field(20, description="Videos in a slate.")
+    slate_minimum: Annotated[int, Field(ge=0, le=200)] = Field(5, description="Filled below the threshold up to this.")
+    threshold: Share = Field(0.05, description="A video is recommended when its score exceeds this.")
+    author_cap: Count = Field(3, description="Most videos of one author in a slate.")
+    exploration: Share = Field(0.1, description="Share of a slate's positions given to uniformly drawn videos.")
+    fresh_hours: Annotated[float, Field(gt=0)] = Field(720.0, description="A video is fresh for this long.")
+    pool_capacity: Annotated[int, Field(ge=8, le=2_000_000)] = Field(16_384, description="Most videos in the pool.")
+    recent_events: Annotated[int, Field(ge=1, le=255)] = Field(20, description="Recent steps kept in a user's state.")
+    seen_videos: Annotated[int, Field(ge=1, le=10_000)] = Field(200, description="Seen videos kept in a user's state.")
+    pending_impressions: Annotated[int, Field(ge=1, le=1000)] = Field(60, description="Open impressions per user.")
+    label_window_s: Seconds = Field(10.0, description="An impression without outcome gets a provisional label then.")
+    correction_window_s: Seconds = Field(600.0, description="An outcome still corrects an impression this long.")
+    popularity_half_life_s: Seconds = Field(3600.0, description="Half-life of the popularity baseline's counts.")
+    arms: Annotated[dict[str, Literal["online", "frozen", "popular", "random"]], Field(max_length=16)] = Field(
+        default_factory=dict, description="Policies by suffix of the user id (after '@'), for comparisons."
+    )
+
+    # Model
+    model_name: str = Field("default", pattern=r"^[a-z0-9-]{1,32}$", description="Name of the model lineage.")
+    head: Literal["interaction", "concat"] = Field("interaction", description="Scoring head.")
+    hidden_size: Annotated[int, Field(ge=4, le=1024)] = Field(64, description="Size H of the hidden state.")
+    embedding_size: Annotated[int, Field(ge=4, le=512)] = Field(32, description="Size E of user and video vectors.")
+    model_seed: int = Field(1, description="Seed of version 0, which serves before anything was learned.")
+
+    # Trainer
+    train_examples: Count = Field(4_000, description="A round of fine-tuning starts after this many new examples,")
+    train_seconds: Seconds = Field(20.0, description="or after this time, whichever comes first.")
+    train_minimum: Count = Field(500, description="No round with fewer examples than this.")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(0.003, description="Adam's step size.")
+    gate_margin: Annotated[float, Field(ge=0)] = Field(0.0, description="A version may be this much worse in log-loss.")
+    frozen_after: Count = Field(20_000, description="The frozen arm stays at the first version past this many examples.")
+
+    @field_validator("brokers")
+    @classmethod
+    def _brokers(cls, value: str) -> str:
+        for part in filter(None, value.split(",")):
+            host, _, port = part.rpartition(":")
+            if not host or not port.isdigit():
+                raise ValueError("must be host:port, comma-separated")
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> Settings:
+        if self.slate_minimum > self.slate_size:
+            raise ValueError("slate_minimum must not exceed slate_size")
+        if self.broker_port == self.controller_port:
+            raise ValueError("broker_port and controller_port must differ")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, the environment over the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def bootstrap(self) -> str:
+        """The bootstrap servers that clients use."""
+        return self.brokers or f"127.0.0.1:{self.broker_port}"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; keyword arguments win over environment and file.
+
+    Raises:
+      ConfigError: one sentence that names the setting.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "settings"
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"setting {name} (FRESHLOOP_{name.upper()}): {message}") from None
+    except ValueError as error:  # a damaged freshloop.toml or a malformed complex value
+        raise ConfigError(f"the settings cannot be read: {error}") from None

@@ -1,0 +1,175 @@
+"""The records of every topic, as validated structs.
+
+Each record carries `schema`, the version of its layout. Encoding is MessagePack; JSON is accepted on input (see
+`streams.codecs`). Times are milliseconds since the Unix epoch and say so in their names.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+SCHEMA = 1
+
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
+TimeMs = Annotated[int, Meta(ge=0, le=4_102_444_800_000)]  # the year 2100: beyond it a clock is broken, not early
+Millis = Annotated[int, Meta(ge=0, le=86_400_000)]  # a playback or a duration is at most a day
+Position = Annotated[int, Meta(ge=0, le=999)]
+Word = Annotated[str, Meta(max_length=64)]
+
+
+class EventType(StrEnum):
+    """What a viewer did. `TASTE` below says which of these advance the hidden state."""
+
+    OPEN = "open"
+    IMPRESSION = "impression"
+    PLAY = "play"
+    WATCH = "watch"
+    SKIP = "skip"
+    LIKE = "like"
+    SHARE = "share"
+    COMMENT = "comment"
+    FOLLOW = "follow"
+    HIDE = "hide"
+    PURCHASE = "purchase"
+    LIVE_ENTER = "live-enter"
+
+
+#: Outcomes: each says something about taste, advances the GRU by one step and yields one feedback record.
+TASTE = frozenset(EventType) - {EventType.OPEN, EventType.IMPRESSION, EventType.PLAY}
+
+
+class Source(StrEnum):
+    """Where the viewer met the video."""
+
+    SLATE = "slate"
+    LOG = "log"  # a recorded exposure: impression and outcome in one event
+    ORGANIC = "organic"  # search, a profile page, a shared link
+
+
+class Kind(StrEnum):
+    """What a published item is."""
+
+    VIDEO = "video"
+    PRODUCT = "product"
+    LIVE = "live"
+
+
+class Record(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True, tag_field="schema", tag=SCHEMA):
+    """Base of every record; unknown fields are ignored so that newer producers can talk to older workers.
+
+    `schema` is written into every record and checked when one is read.
+    """
+
+
+class Event(Record, frozen=True):
+    """One thing a viewer did. Topic `events`, key `user_id`.
+
+    `actions` are further outcomes of the same exposure (a recorded log has them in one row). `watch_ms` is playback
+    time; zero is real data, absent means that it was not measured.
+    """
+
+    event_id: Id
+    user_id: Id
+    type: EventType
+    event_time_ms: TimeMs
+    video_id: Id | None = None
+    watch_ms: Millis | None = None
+    duration_ms: Millis | None = None
+    actions: tuple[EventType, ...] = ()
+    source: Source = Source.SLATE
+    slate_id: Id | None = None
+    position: Position | None = None
+
+    def __post_init__(self) -> None:
+        if self.type is not EventType.OPEN and self.video_id is None:
+            raise ValueError(f"event of type {self.type.value!r} needs a video_id")
+        if (self.slate_id is None) != (self.position is None):
+            raise ValueError("slate_id and position come together")
+
+
+class Video(Record, frozen=True):
+    """A published item. Topic `videos`, key `video_id`; an empty value withdraws it."""
+
+    video_id: Id
+    author_id: Id
+    published_ms: TimeMs
+    kind: Kind = Kind.VIDEO
+    duration_ms: Millis = 0  # 0: not known
+    tags: Annotated[tuple[Word, ...], Meta(max_length=32)] = ()
+    music_id: Word = ""
+    title: Annotated[str, Meta(max_length=500)] = ""
+    media: Annotated[str, Meta(max_length=2000)] = ""
+
+
+class SlateItem(msgspec.Struct, frozen=True, array_like=True):
+    """One position of a slate. `propensity` is the probability with which the policy put it there."""
+
+    video_id: str
+    score: float
+    propensity: float = 1.0
+    explored: bool = False
+
+
+class Slate(Record, frozen=True):
+    """An ordered list for one user, with what it rests on. Topic `recommendations`, key `user_id`.
+
+    `slate_id` derives from the partition and offset of the event that triggered it, so a slate published again is
+    recognisably the same. `state_offset` is the offset of the last event in the state that scored it.
+    """
+
+    slate_id: str
+    user_id: str
+    event_id: str
+    event_time_ms: int
+    made_ms: int  # the timestamp of the triggering record, the "now" of the core
+    state_offset: int
+    model_version: int
+    trained_through: int  # feedback records that the serving model has learned from
+    youngest_ms: int  # publication time of the youngest candidate
+    oldest_ms: int
+    candidates: int
+    items: tuple[SlateItem, ...]
+    arm: str = "online"
+
+
+class Feedback(Record, frozen=True):
+    """A labelled impression, or its correction. Topic `feedback`, key `user_id`.
+
+    `impression_id` with `revision` is unique: revision 0 may be provisional (no outcome within the window), later
+    revisions correct it. `stepped` tells that the outcome advanced the hidden state, so the records of one user in
+    order of `offset` are the inputs of its GRU. `orphan` marks an outcome without a known impression.
+    """
+
+    impression_id: str
+    user_id: str
+    video_id: str
+    revision: int
+    offset: int  # of the event that caused this record, in its `events` partition
+    event_time_ms: int
+    impression_ms: int
+    provisional: bool = False
+    stepped: bool = True
+    orphan: bool = False
+    late: bool = False
+    outcome: str = ""  # the EventType, empty when provisional
+    watch_ratio: float = 0.0  # clipped to 5; 0 when there was no playback
+    label: float = 0.0  # graded target in [0, 1]
+    behaviour: tuple[float, ...] = ()  # the GRU's behaviour input of this step, as served
+    slate_id: str = ""
+    position: int = -1
+    propensity: float = 1.0
+    model_version: int = -1  # that scored the impression
+    arm: str = "online"
+
+
+class DeadLetter(Record, frozen=True):
+    """What a dead letter says of itself, in the headers; the value of the record is the untouched original."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str

@@ -1,0 +1,52 @@
+"""The topics: names, partitions and clean-up; creating them and refusing those that do not fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from streams.config import Settings
+
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    """What a topic must look like. `config` holds the broker-side settings that matter, as strings."""
+
+    name: str
+    partitions: int
+    cleanup: Literal["delete", "compact"]
+    config: dict[str, str] = field(default_factory=dict)
+
+
+class Topics:
+    """Names of all topics under the configured prefix, and their specifications."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        prefix = settings.topic_prefix
+        self.events = f"{prefix}events"
+        self.videos = f"{prefix}videos"
+        self.recommendations = f"{prefix}recommendations"
+        self.feedback = f"{prefix}feedback"
+        self.models = f"{prefix}models"
+        self.dead_letters = f"{prefix}dead-letters"
+        self.states = f"{prefix}states"  # changelog of the user states
+
+    def specs(self) -> list[TopicSpec]:
+        """Specifications of every topic, those keyed by user with equal partition counts."""
+        settings = self._settings
+        by_time = {"retention.ms": str(settings.events_retention_hours * HOUR_MS)}
+        dead = {"retention.ms": str(settings.dead_letters_retention_hours * HOUR_MS), "max.message.bytes": "2097152"}
+        changelog = {"segment.ms": "600000", "min.cleanable.dirty.ratio": "0.3", "max.compaction.lag.ms": "3600000"}
+        large = {"max.message.bytes": "2097152"}
+        return [
+            TopicSpec(self.events, settings.partitions, "delete", by_time | large),
+            TopicSpec(self.recommendations, settings.partitions, "delete", by_time),
+            TopicSpec(self.feedback, settings.partitions, "delete", by_time),
+            TopicSpec(self.states, settings.partitions, "compact", changelog | large),
+            TopicSpec(self.videos, 1, "compact", changelog),
+            TopicSpec(self.models, 1, "compact", changelog | large),
+            TopicSpec(self.dead_letters, 1, "delete", dead),
+        ]

@@ -1,0 +1,101 @@
+"""The Faust app of a worker: settings that hold, one agent, and the hooks around a rebalance."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from streams.batches import Batch, BatchConsumer, BatchTopic, BatchTransport
+from streams.config import Settings
+from streams.worker import Worker, die
+
+
+class FreshloopApp(faust.App):
+    """A Faust app whose consumer hands over batches; it starts and stops its worker."""
+
+    freshloop_worker: Worker
+
+    async def on_start(self) -> None:
+        """Connect the worker before the first assignment."""
+        await super().on_start()
+        await self.freshloop_worker.start()
+
+    async def on_shutdown(self) -> None:
+        """Let the worker finish what is in flight."""
+        await self.freshloop_worker.stop()
+        await super().on_shutdown()
+
+    def _new_transport(self) -> Any:
+        return BatchTransport(self.conf.broker_consumer, self)
+
+
+def make_app(settings: Settings, worker: Worker) -> FreshloopApp:
+    """Return the app that drives `worker`. The settings are those of `docs/adr/0001`, each for a measured reason."""
+    app = FreshloopApp(
+        settings.app_id,
+        broker=[f"kafka://{server}" for server in settings.bootstrap.split(",")],
+        datadir=str(settings.data_dir / "faust"),
+        store="memory://",
+        Topic=BatchTopic,
+        processing_guarantee="at_least_once",
+        producer_acks=-1,
+        stream_wait_empty=True,
+        stream_buffer_maxsize=8,  # in batches
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=min(2.0, settings.session_timeout_s / 4),
+        broker_commit_interval=settings.commit_interval_s,
+        broker_max_poll_records=settings.poll_records,
+        consumer_max_fetch_size=4 << 20,
+        producer_request_timeout=30,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        web_enabled=False,
+        debug=False,
+    )
+    app.freshloop_worker = worker
+    topic = app.topic(worker.topics.events)
+
+    @app.agent(topic, name="events")
+    async def events(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await _on_event(app, worker, event)
+
+    @app.on_rebalance_complete.connect
+    async def recover(sender: Any, **kwargs: Any) -> None:
+        consumer: Any = app.consumer
+        consumer.start_positions = lambda committed: _start_positions(worker, consumer, committed)
+        mine = {tp.partition for tp in consumer.assignment() if tp.topic == worker.topics.events}
+        await _or_die(worker.take_over(mine))
+
+    app._freshloop_hooks = (events, recover)  # type: ignore[attr-defined]  # Faust holds receivers weakly
+    return app
+
+
+async def _on_event(app: Any, worker: Worker, event: Any) -> None:
+    batch: Batch = event.value
+    consumer: BatchConsumer = app.consumer
+    message = event.message
+    if not consumer.is_current(batch):
+        consumer.ack(message)
+        return
+    lag = max(0, (consumer.highwater(batch.tp) or 0) - batch.end)
+    await _or_die(worker.process(batch, lambda: consumer.ack(message), lag))
+
+
+async def _start_positions(worker: Worker, consumer: BatchConsumer, committed: Any) -> dict[TP, int]:
+    found: dict[TP, int] = await _or_die(worker.start_positions(consumer, committed))
+    return found
+
+
+async def _or_die(coroutine: Any) -> Any:
+    """Await; any failure ends the process, because Faust would restart the agent and go on behind the gap."""
+    try:
+        return await coroutine
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        die(error)

@@ -1,0 +1,168 @@
+"""A Faust transport that hands over one event per partition and poll, holding the whole list of records.
+
+Faust's own path costs a queue, a coroutine switch and an acknowledgement for each record; here they are paid once a
+batch. Offsets are committed by ranges in order (`RangeWatermark`), because Faust's own bookkeeping assumes one record
+per message. What is replaced here is pinned by version and watched by `tests/unit/streams/test_upstream.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiokafka
+from aiokafka.structs import TopicPartition
+from faust.topics import Topic
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.types import TP, ConsumerMessage, Message
+
+from streams.watermark import RangeWatermark
+
+#: Given the committed offsets (absent when there is none), returns where each partition goes on.
+StartPositions = Callable[[Mapping[TP, int | None]], Awaitable[Mapping[TP, int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one partition from one poll.
+
+    Attributes:
+      records: aiokafka's records, by offset.
+      begin, end: the range of offsets that the batch stands for; holes left by compaction belong to it.
+      epoch: of the assignment and seek under which it was fetched; a batch of an older epoch must not be applied.
+    """
+
+    tp: TP
+    records: list[Any]
+    begin: int
+    end: int
+    epoch: int
+
+
+class BatchConsumerThread(AIOKafkaConsumerThread):
+    """Knows, in the thread that fetches, the position from which each batch was fetched."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positions: dict[TP, int] = {}
+        self.epoch = 0
+
+    def new_epoch(self) -> None:
+        """Make every batch fetched so far stale."""
+        self.epoch += 1
+
+    async def seek_all(self, positions: Mapping[TP, int]) -> None:
+        """Go on from these offsets; what was fetched before is stale."""
+        await self.call_thread(self._seek_all, positions)
+
+    async def _seek_all(self, positions: Mapping[TP, int]) -> None:
+        consumer = self._ensure_consumer()
+        self._positions = dict(positions)
+        self.new_epoch()
+        for tp, offset in positions.items():
+            consumer.seek(TopicPartition(tp.topic, tp.partition), offset)
+
+    async def _fetch_records(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> dict[TP, list[Batch]]:
+        fetched = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        # No await from here on: positions, epoch and records belong together.
+        batches = {}
+        for aio_tp, records in fetched.items():
+            tp = TP(aio_tp.topic, aio_tp.partition)
+            begin, end = self._positions.get(tp, records[0].offset), records[-1].offset + 1
+            self._positions[tp] = end
+            batches[tp] = [Batch(tp, records, begin, end, self.epoch)]
+        return batches
+
+
+class BatchConsumer(Consumer):
+    """Faust's consumer with a batch for a message and ranges for acknowledgements.
+
+    `start_positions`, set by the worker before it starts, decides where partitions go on after a rebalance.
+    """
+
+    start_positions: StartPositions
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._watermarks: dict[TP, RangeWatermark] = {}
+
+    def _new_consumer_thread(self) -> BatchConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def is_current(self, batch: Batch) -> bool:
+        """Return whether the batch was fetched under the present assignment and position."""
+        return batch.epoch == self._thread.epoch and batch.tp in self._watermarks
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        batch: Batch = record
+        last = batch.records[-1]
+        return ConsumerMessage(
+            batch.tp.topic, batch.tp.partition, last.offset, last.timestamp / 1000.0, last.timestamp_type, [], None,
+            batch, None, 0, 0, batch.tp, generation_id=self.app.consumer_generation_id,
+        )  # fmt: skip
+
+    def ack(self, message: Message) -> bool:
+        """Acknowledge a batch; a stale one is only forgotten."""
+        batch: Batch = message.value
+        if message.acked:
+            return False
+        message.acked = True
+        self._unacked_messages.discard(message)
+        current = self.is_current(batch)
+        if current:
+            self._watermarks[batch.tp].ack(batch.begin, batch.end)
+            self._n_acked += len(batch.records)
+        if self._waiting_for_ack is not None and not self._waiting_for_ack.done():
+            self._waiting_for_ack.set_result(None)
+        return current
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Any:
+        return [tp for tp in self._watermarks if topics is None or tp in topics or tp.topic in topics]
+
+    def _new_offset(self, tp: TP) -> int | None:
+        watermark = self._watermarks.get(tp)
+        return watermark.position if watermark else None
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Holes are part of the batch that follows them."""
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Let what is in flight finish and be committed, then make everything fetched so far stale."""
+        await super().on_partitions_revoked(revoked)
+        self._thread.new_epoch()
+        self._watermarks.clear()
+
+    async def perform_seek(self) -> None:
+        """Go on from where the worker says; called by Faust after a rebalance, before the flow resumes."""
+        committed = await self.seek_to_committed()
+        assigned = {TP(tp.topic, tp.partition): None for tp in self.assignment()}
+        known = {TP(tp.topic, tp.partition): offset for tp, offset in committed.items()}
+        positions = await self.start_positions(assigned | known)
+        await self._thread.seek_all(positions)
+        self._watermarks = {tp: RangeWatermark(offset) for tp, offset in positions.items()}
+        for tp, offset in positions.items():
+            self._read_offset[tp] = offset or None
+            self._committed_offset[tp] = known.get(tp)
+
+
+class BatchTransport(Transport):
+    """Faust's aiokafka transport with the batch consumer."""
+
+    Consumer = BatchConsumer
+
+
+class BatchTopic(Topic):
+    """A topic whose events are batches; nothing is decoded here."""
+
+    def _compile_decode(self) -> None:
+        async def decode(message: Message, *, propagate: bool = False) -> Any:
+            return self.app.create_event(None, message.value, [], message)
+
+        self.decode = decode

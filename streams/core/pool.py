@@ -1,0 +1,150 @@
+"""The fresh pool: every video that can be recommended, in dense slots ready for one matrix product.
+
+A slot keeps its video's vector after the video expires or is withdrawn, because hidden states are rebuilt from it; the
+slot is given away only when the pool is full, the longest ended first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.core.events import Kind, Video
+from streams.core.hashing import key64
+from streams.core.ports import Floats, Scorer
+
+_MAX_EXPONENT = 256.0  # of the forward decay; far from the end of float64
+
+
+@dataclass
+class Encoded:
+    """Videos as one scorer sees them: vectors [S, E] and keys [S, D] by slot."""
+
+    scorer: Scorer
+    vectors: Floats
+    keys: Floats
+
+
+class FreshPool:
+    """Slots [S] of videos, with columns by slot.
+
+    Attributes:
+      published_ms, expires_ms: int64 [S]; `expires_ms` is 0 for a free or withdrawn slot.
+      authors: int64 [S], key of the author.
+      popularity: float64 [S], decayed reward up to a common factor (forward decay, so that adding is one operation).
+      size: slots in use; everything beyond is free.
+    """
+
+    def __init__(self, capacity: int, fresh_ms: int, half_life_ms: int) -> None:
+        self.capacity = capacity
+        self._fresh_ms = fresh_ms
+        self._half_life_ms = half_life_ms
+        self.size = 0
+        self.videos: list[Video | None] = [None] * capacity
+        self.published_ms = np.zeros(capacity, np.int64)
+        self.expires_ms = np.zeros(capacity, np.int64)
+        self.authors = np.zeros(capacity, np.int64)
+        self.popularity = np.zeros(capacity, np.float64)
+        self._popularity_base_ms = 0
+        self._slot_of: dict[int, int] = {}
+        self._encoded: dict[int, Encoded] = {}
+
+    def slot(self, video_id: str) -> int:
+        """Return the slot of a video, -1 when it is not known."""
+        return self._slot_of.get(key64(video_id), -1)
+
+    def slots_of_keys(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return slots of video keys, same shape, -1 where not known."""
+        get = self._slot_of.get
+        return np.array([get(key, -1) for key in keys.ravel().tolist()], np.int64).reshape(keys.shape)
+
+    def facts(self, video_id: str) -> tuple[int, Kind]:
+        """Return duration (ms, 0 when not known) and kind of a video."""
+        slot = self.slot(video_id)
+        video = self.videos[slot] if slot >= 0 else None
+        return (video.duration_ms, video.kind) if video else (0, Kind.VIDEO)
+
+    def add(self, videos: Sequence[Video]) -> list[int]:
+        """Add or replace videos; return slots that changed owner, whose seen bits are no longer true."""
+        slots, reassigned = [], []
+        for video in videos:
+            slot, taken = self._place(video)
+            slots.append(slot)
+            if taken:
+                reassigned.append(slot)
+        for encoded in self._encoded.values():
+            self._encode(encoded, slots)
+        return reassigned
+
+    def withdraw(self, video_id: str) -> bool:
+        """Take a video out of every later slate; return whether it was there."""
+        slot = self.slot(video_id)
+        if slot < 0:
+            return False
+        self.expires_ms[slot] = 0
+        return True
+
+    def fresh(self, now_ms: int) -> NDArray[np.bool_]:
+        """Return which slots [size] may be recommended at `now_ms`."""
+        return self.expires_ms[: self.size] > now_ms
+
+    def encoded(self, scorer: Scorer) -> Encoded:
+        """Return the pool as `scorer` sees it; the first call for a version encodes every video."""
+        found = self._encoded.get(scorer.version)
+        if found is None or found.scorer is not scorer:
+            keys_size = scorer.queries(np.zeros((1, scorer.hidden_size), np.float32)).shape[1]
+            found = Encoded(
+                scorer,
+                np.zeros((self.capacity, scorer.embedding_size), np.float32),
+                np.zeros((self.capacity, keys_size), np.float32),
+            )
+            self._encode(found, range(self.size))
+            self._encoded[scorer.version] = found
+        return found
+
+    def forget_scorers(self, versions: set[int]) -> None:
+        """Drop encodings of all versions but those given."""
+        self._encoded = {version: kept for version, kept in self._encoded.items() if version in versions}
+
+    def reward(self, video_id: str, amount: float, at_ms: int) -> None:
+        """Add a reward seen at `at_ms` to the decayed popularity of a video; unknown videos are ignored."""
+        slot = self.slot(video_id)
+        if slot < 0:
+            return
+        exponent = (at_ms - self._popularity_base_ms) / self._half_life_ms
+        if exponent > _MAX_EXPONENT:
+            self.popularity *= 2.0**-exponent
+            self._popularity_base_ms, exponent = at_ms, 0.0
+        self.popularity[slot] += amount * 2.0 ** max(exponent, -_MAX_EXPONENT)
+
+    def _place(self, video: Video) -> tuple[int, bool]:
+        key = key64(video.video_id)
+        slot = self._slot_of.get(key, -1)
+        taken = False
+        if slot < 0:
+            if self.size < self.capacity:
+                slot, self.size = self.size, self.size + 1
+            else:
+                slot, taken = int(np.argmin(self.expires_ms)), True
+                old = self.videos[slot]
+                if old is not None:
+                    del self._slot_of[key64(old.video_id)]
+                self.popularity[slot] = 0.0
+            self._slot_of[key] = slot
+        self.videos[slot] = video
+        self.published_ms[slot] = video.published_ms
+        self.expires_ms[slot] = video.published_ms + self._fresh_ms
+        self.authors[slot] = key64(video.author_id)
+        return slot, taken
+
+    def _encode(self, encoded: Encoded, slots: Sequence[int]) -> None:
+        if not slots:
+            return
+        videos = [video for slot in slots if (video := self.videos[slot]) is not None]
+        vectors, keys = encoded.scorer.encode(videos)
+        index = np.fromiter(slots, np.int64, len(slots))
+        encoded.vectors[index] = vectors
+        encoded.keys[index] = keys

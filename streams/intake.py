@@ -1,0 +1,68 @@
+"""Records of the `events` topic to events, or to dead letters with the reason and the original bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.codecs import BadRecord, Decoder
+from streams.core.events import Event
+from streams.publisher import Out
+
+TICK = (("freshloop-tick", b"1"),)  # the header of a record that only moves an idle partition's watermark
+MAX_LETTER_BYTES = 880_000  # of the original value; a larger one is cut, and the header `cut` says so
+
+_decode_event = Decoder(Event)
+
+
+@dataclass
+class Intake:
+    """A decoded batch.
+
+    Attributes:
+      events: offset, record timestamp (ms) and event; None for a tick.
+      dead: dead letters with their reason.
+    """
+
+    events: list[tuple[int, int, Event | None]] = field(default_factory=list)
+    dead: list[tuple[str, Out]] = field(default_factory=list)
+
+
+def take_in(records: Sequence[Any]) -> Intake:
+    """Decode and validate Kafka records (with `topic`, `partition`, `offset`, `timestamp`, `key`, `value`, `headers`)."""
+    intake = Intake()
+    for record in records:
+        if record.headers and tuple(record.headers) == TICK and not record.value:
+            intake.events.append((record.offset, record.timestamp, None))
+            continue
+        try:
+            event = _decode_event(record.value)
+            _check_key(record.key, event)
+        except BadRecord as bad:
+            intake.dead.append((bad.reason, dead_letter(record, bad)))
+        else:
+            intake.events.append((record.offset, record.timestamp, event))
+    return intake
+
+
+def dead_letter(record: Any, bad: BadRecord) -> Out:
+    """Return the dead letter of a Kafka record: original key and value, and where and why in bounded headers."""
+    value = record.value or b""
+    headers = [
+        ("reason", bad.reason.encode()),
+        ("detail", bad.detail.encode()),
+        ("topic", record.topic.encode()),
+        ("partition", str(record.partition).encode()),
+        ("offset", str(record.offset).encode()),
+    ]
+    if len(value) > MAX_LETTER_BYTES:
+        headers.append(("cut", str(len(value)).encode()))
+    return Out(record.key[:1024] if record.key else None, value[:MAX_LETTER_BYTES], tuple(headers))
+
+
+def _check_key(key: bytes | None, event: Event) -> None:
+    if not key:
+        raise BadRecord("null-key", "the record has no key; events are keyed by user_id")
+    if key != event.user_id.encode():
+        raise BadRecord("key-mismatch", "the record's key is not the event's user_id")

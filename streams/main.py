@@ -1,0 +1,74 @@
+"""The console script `freshloop`: mounts the commands of every part. The composition root, it may import all of them."""
+
+from __future__ import annotations
+
+import os
+
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")  # before NumPy loads: one thread, so that a sum has one order
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from deploy.cli import broker_app, topics_app
+from streams.config import ConfigError, load_settings
+
+app = typer.Typer(
+    name="freshloop",
+    help="A real-time recommender for short feeds: events in, personal slates out, a model that learns while it serves.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(broker_app, name="broker")
+app.add_typer(topics_app, name="topics")
+
+
+@app.command()
+def worker(
+    name: Annotated[str, typer.Option(help="Name of this worker on this machine; its states live under it.")] = "w1",
+    metrics_port: Annotated[int, typer.Option(help="Port for Prometheus; 0 takes the setting.")] = 0,
+    loglevel: Annotated[str, typer.Option(help="debug, info, warn or error.")] = "info",
+) -> None:
+    """Run one stream worker. Start several with different names to share the partitions."""
+    from streams.run import run_worker
+
+    settings = load_settings()
+    run_worker(settings, name, metrics_port or settings.metrics_port, loglevel)
+
+
+@app.command()
+def tail(
+    user: Annotated[str | None, typer.Option(help="Only this user's slates.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    limit: Annotated[int, typer.Option(help="Stop after so many slates; 0 goes on.")] = 0,
+    from_start: Annotated[bool, typer.Option(help="Begin with the oldest slate that is kept.")] = False,
+) -> None:
+    """Show live slates."""
+    from streams.admin import require_topics
+    from streams.tail import as_json, as_text, slates
+
+    settings = load_settings()
+    require_topics(settings)
+    console = Console(highlight=False)
+    for count, slate in enumerate(slates(settings, user, from_start), start=1):
+        if json:
+            print(as_json(slate), flush=True)
+        else:
+            console.print(as_text(slate))
+        if count == limit:
+            break
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except ConfigError as error:
+        print(f"freshloop: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,52 @@
+"""What a worker measures, for Prometheus. No label holds a user or a video."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_FAST = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_SLOW = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 45, 60, 120, 300, 900, 3600)
+
+
+class WorkerMetrics:
+    """The metrics of one worker, in a registry of their own so that tests can make several."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(name, text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, text, buckets=buckets, registry=registry)
+
+        self.event_to_state = histogram("freshloop_event_to_state_seconds", "Event record to its state, durable.", _FAST)
+        self.event_to_slate = histogram("freshloop_event_to_slate_seconds", "Event record to its slate, published.", _FAST)
+        self.published_to_recommendable = histogram(
+            "freshloop_published_to_recommendable_seconds", "A video's publication to its place in the pool.", _FAST
+        )
+        self.feedback_to_serving = histogram(
+            "freshloop_feedback_to_serving_seconds", "Newest feedback a version learned from to that version serving.", _SLOW
+        )
+        self.events = counter("freshloop_events_total", "Events taken from the topic, dead letters included.")
+        self.slates = counter("freshloop_slates_total", "Slates published.")
+        self.feedback = counter("freshloop_feedback_total", "Feedback records published.")
+        self.joins = counter("freshloop_joins_total", "What became of impressions and outcomes.", "result")
+        self.dead_letters = counter("freshloop_dead_letters_total", "Records sent to dead letters.", "reason")
+        self.state_reads = counter("freshloop_state_reads_total", "States needed, by where they were.", "where")
+        self.rebuilt = counter("freshloop_states_rebuilt_total", "States rebuilt for another model version.")
+        self.impressions = counter("freshloop_impressions_total", "Impressions with an outcome or a closed window.", "arm")
+        self.reward = counter("freshloop_reward_total", "Sum of labels, half the reward each, first revisions.", "arm")
+        self.models_refused = counter("freshloop_models_refused_total", "Model records refused.", "reason")
+        self.model_swaps = counter("freshloop_model_swaps_total", "Versions that came into service.")
+        self.batch_size = Histogram(
+            "freshloop_batch_records", "Records in a batch.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000),
+            registry=registry,
+        )  # fmt: skip
+        self.batch_seconds = histogram("freshloop_batch_compute_seconds", "Computation of one batch.", _FAST)
+        self.pool_size = gauge("freshloop_pool_videos", "Videos that can be recommended now.")
+        self.model_version = gauge("freshloop_model_version", "Version that serves.")
+        self.model_made = gauge("freshloop_model_made_timestamp_seconds", "When the serving version was made.")
+        self.cached_users = gauge("freshloop_cached_users", "User states in memory.")
+        self.lag = gauge("freshloop_consumer_lag_offsets", "Offsets behind the end of the events partition.", "partition")

@@ -1,0 +1,79 @@
+"""Effects to Kafka: ready-made record batches, one per topic partition, acknowledged by all replicas."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaProducer
+
+from streams.config import Settings
+
+BATCH_BYTES = 900_000  # below the broker's default limit of 1 MiB for a record batch, headers included
+
+
+class Out(NamedTuple):
+    """One record to send. A value of None is a tombstone."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class PublishError(Exception):
+    """Records were not acknowledged; nothing that rests on them may be committed."""
+
+
+class Publisher:
+    """Sends record batches and waits until they are acknowledged."""
+
+    def __init__(self, settings: Settings, timeout_s: float = 30.0) -> None:
+        self._settings = settings
+        self._timeout_s = timeout_s
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Connect; must be called in the loop that publishes."""
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=self._settings.bootstrap,
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=2 * BATCH_BYTES,
+            request_timeout_ms=int(self._timeout_s * 1000),
+        )
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Flush and disconnect."""
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def publish(self, topic: str, partition: int, records: Sequence[Out]) -> int:
+        """Send records in order and wait for them; return the offset after the last one, -1 when there was none.
+
+        Raises:
+          PublishError: not acknowledged in time, or refused.
+        """
+        assert self._producer is not None, "start() comes first"
+        if not records:
+            return -1
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._send(self._producer, topic, partition, records)
+        except Exception as error:
+            raise PublishError(f"{len(records)} records for {topic}-{partition} were not acknowledged: {error!r}") from error
+
+    async def _send(self, producer: AIOKafkaProducer, topic: str, partition: int, records: Sequence[Out]) -> int:
+        futures = []
+        builder = producer.create_batch()
+        for record in records:
+            if builder.append(key=record.key, value=record.value, timestamp=None, headers=list(record.headers)) is None:
+                futures.append(await producer.send_batch(builder, topic, partition=partition))
+                builder = producer.create_batch()
+                if builder.append(key=record.key, value=record.value, timestamp=None, headers=list(record.headers)) is None:
+                    raise PublishError(f"a record of {len(record.value or b'')} bytes exceeds {BATCH_BYTES}")
+        futures.append(await producer.send_batch(builder, topic, partition=partition))
+        last = (await asyncio.gather(*futures))[-1]
+        return int(last.offset) + builder.record_count()

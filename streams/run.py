@@ -1,0 +1,105 @@
+"""Composition root of a worker process."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import faust
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, start_http_server
+
+from model.config import ModelConfig
+from model.registry import Registry
+from model.serving import NumpyScorer
+from model.weights import initial
+from streams.admin import require_topics
+from streams.app import make_app
+from streams.clock import Clock
+from streams.config import ConfigError, Settings
+from streams.core.ports import Scorer
+from streams.metrics import WorkerMetrics
+from streams.models import ServingModels
+from streams.worker import Worker, make_pool
+
+log = logging.getLogger("freshloop.worker")
+
+
+class RegistryVersions:
+    """The registry of model versions as the worker sees it: scorers instead of weights."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._scorers: dict[int, Scorer] = {}
+
+    def feed(self, key: bytes, value: bytes | None) -> str | None:
+        """Take a record of the `models` topic; return the reason when it is refused."""
+        return self._registry.feed(key, value)
+
+    def current(self) -> Scorer | None:
+        """Return the scorer in service."""
+        return self._scorer(self._registry.current())
+
+    def first_at_least(self, trained_through: int) -> Scorer | None:
+        """Return the scorer of the first version that learned from so many feedback records."""
+        return self._scorer(self._registry.first_at_least(trained_through))
+
+    def _scorer(self, version: Any) -> Scorer | None:
+        if version is None:
+            return None
+        number = version.manifest.version
+        if number not in self._scorers:
+            self._scorers[number] = version.scorer()
+        return self._scorers[number]
+
+
+def model_config(settings: Settings) -> ModelConfig:
+    """Return the model's configuration; every part of one installation must agree on it."""
+    return ModelConfig(
+        head=settings.head,
+        hidden_size=settings.hidden_size,
+        embedding_size=settings.embedding_size,
+        seed=settings.model_seed,
+    )
+
+
+def build_worker(settings: Settings, name: str, metrics: WorkerMetrics) -> Worker:
+    """Put a worker together; nothing is connected yet."""
+    clock = Clock()
+    config = model_config(settings)
+    pool = make_pool(settings)
+    registry = Registry(settings.model_name, config)
+
+    def on_swap(scorer: Scorer) -> None:
+        version = registry.current()
+        metrics.model_version.set(scorer.version)
+        metrics.model_swaps.inc()
+        if version is not None:
+            metrics.model_made.set(version.manifest.created_ms / 1000)
+            if worker.broadcast.caught_up.is_set():
+                behind = clock.now_ms() - version.manifest.trained_through_ms
+                metrics.feedback_to_serving.observe(max(0, behind) / 1000)
+        log.info("model version %d serves, trained through %d", scorer.version, scorer.trained_through)
+
+    first = NumpyScorer(initial(config), config, version=0, trained_through=0)
+    models = ServingModels(RegistryVersions(registry), first, pool, settings.frozen_after, on_swap)
+    worker = Worker(settings, name, pool, models, metrics, clock)
+    return worker
+
+
+def run_worker(settings: Settings, name: str, metrics_port: int, loglevel: str) -> None:
+    """Run a worker until SIGTERM or Ctrl-C.
+
+    Raises:
+      ConfigError: the topics do not fit, or the metrics port is taken.
+    """
+    require_topics(settings)
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    metrics = WorkerMetrics(registry)
+    try:
+        start_http_server(metrics_port, settings.http_host, registry)
+    except OSError as error:
+        raise ConfigError(f"metrics cannot be served on port {metrics_port} (--metrics-port): {error.strerror}") from None
+    app = make_app(settings, build_worker(settings, name, metrics))
+    faust.Worker(app, loglevel=loglevel, redirect_stdouts=False, quiet=True).execute_from_commandline()

@@ -1,0 +1,319 @@
+"""A worker: the parts of the stream put together around a Faust app. Decisions are in `streams.core`.
+
+A batch goes: decode, load states, step (all in memory, in order); then, while the next batch is computed: slates,
+feedback and dead letters acknowledged, changelog acknowledged, store written, offset acknowledged. Any failure in
+between ends the process at once, and the restart goes on from what is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from streams.batches import Batch, BatchConsumer
+from streams.broadcast import Broadcast
+from streams.clock import Clock
+from streams.codecs import BadRecord, Decoder, encode
+from streams.config import Settings
+from streams.core.events import Feedback, Video
+from streams.core.pool import FreshPool
+from streams.core.ranking import Policy
+from streams.core.state import StateShape
+from streams.core.step import Effects, Partition, StepConfig
+from streams.intake import TICK, Intake, dead_letter, take_in
+from streams.metrics import WorkerMetrics
+from streams.models import ServingModels
+from streams.owned import OwnedPartition, changelog, recover
+from streams.publisher import Out, Publisher
+from streams.state_store import Meta, StateStore
+from streams.topics import Topics
+
+log = logging.getLogger("freshloop.worker")
+
+EXIT_FATAL = 70  # the supervisor starts the worker again
+_decode_video = Decoder(Video)
+_decode_feedback = Decoder(Feedback)
+
+
+class GapError(Exception):
+    """A batch does not follow the state; applying it would lose events."""
+
+
+def step_config(settings: Settings) -> StepConfig:
+    """Return the core's configuration."""
+    return StepConfig(
+        policy=Policy(
+            settings.slate_size, settings.slate_minimum, settings.threshold, settings.author_cap, settings.exploration
+        ),
+        shape=StateShape(settings.hidden_size, settings.recent_events, settings.seen_videos),
+        label_window_ms=int(settings.label_window_s * 1000),
+        correction_window_ms=int(settings.correction_window_s * 1000),
+        pending_kept=settings.pending_impressions,
+        latest_only=settings.slates == "latest",
+        arms=dict(settings.arms),
+    )
+
+
+def make_pool(settings: Settings) -> FreshPool:
+    """Return an empty pool."""
+    return FreshPool(
+        settings.pool_capacity, int(settings.fresh_hours * 3_600_000), int(settings.popularity_half_life_s * 1000)
+    )
+
+
+class Worker:
+    """Owns partitions, applies their batches and publishes the effects."""
+
+    def __init__(
+        self, settings: Settings, name: str, pool: FreshPool, models: ServingModels, metrics: WorkerMetrics, clock: Clock
+    ) -> None:
+        self.settings, self.pool, self.models, self.metrics, self.clock = settings, pool, models, metrics, clock
+        self.topics = Topics(settings)
+        self.config = step_config(settings)
+        self.owned: dict[int, OwnedPartition] = {}
+        self.publisher = Publisher(settings)
+        self.broadcast = Broadcast(
+            settings,
+            {self.topics.videos: self.on_videos, self.topics.models: self.on_models},
+            {self.topics.feedback: self.on_feedback},
+        )
+        self._folder = settings.data_dir / "workers" / name / settings.app_id
+        self._in_flight = asyncio.Semaphore(settings.in_flight)
+        self._letters: list[Out] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect and begin to read videos and models."""
+        await self.publisher.start()
+        self.spawn(self.broadcast.run())
+        self.spawn(self._tick_idle())
+
+    async def stop(self) -> None:
+        """Let what is in flight finish, then close the stores."""
+        await self._settle()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.publisher.stop()
+        self._release()
+
+    async def _settle(self) -> None:
+        for task in [owned.tail for owned in self.owned.values() if owned.tail]:
+            await asyncio.wait([task], timeout=20)
+
+    def spawn(self, coroutine: Any) -> asyncio.Task[None]:
+        """Run a coroutine whose failure ends the process."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_done)
+        return task
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            die(error)
+
+    # -- partitions -------------------------------------------------------------------------------------------------
+
+    async def take_over(self, partitions: set[int]) -> None:
+        """Recover the stores of the partitions that are now ours and let go of the others."""
+        await self._settle()
+        self._release()
+        await self.broadcast.caught_up.wait()
+        for number in sorted(partitions):
+            store = StateStore(self._folder / f"p{number}")
+            read = await recover(store, self.topics.states, number, self.settings)
+            core = Partition(number, self.config, self.settings.pool_capacity)
+            self.owned[number] = OwnedPartition(core, store, self.pool)
+            log.info("partition %d: %d changelog records, goes on at %d", number, read, store.meta.applied_through)
+
+    def _release(self) -> None:
+        for owned in self.owned.values():
+            owned.store.close()
+        self.owned.clear()
+
+    async def start_positions(self, consumer: BatchConsumer, committed: Mapping[Any, int | None]) -> dict[Any, int]:
+        """Return where each partition goes on: where its state ends, which may be beyond what was committed.
+
+        Raises:
+          GapError: events between the state and the log's beginning are gone.
+        """
+        earliest = await consumer.earliest_offsets(*committed) if committed else {}
+        positions = {}
+        for tp, offset in committed.items():
+            first = earliest[tp]
+            owned = self.owned.get(tp.partition)
+            applied = owned.next_offset if owned else 0
+            if owned and (offset or 0) > applied:
+                raise GapError(
+                    f"{tp.topic}-{tp.partition} was committed up to {offset} but its state ends at {applied}: the changelog "
+                    f"was lost; set FRESHLOOP_APP_ID to a new name to build the states from the events that are kept"
+                )
+            if applied and first > applied:
+                raise GapError(
+                    f"{tp.topic}-{tp.partition} begins at {first} but its state ends at {applied}: events were deleted before "
+                    f"they were applied; set FRESHLOOP_APP_ID to a new name to start from the events that are kept"
+                )
+            positions[tp] = max(applied, first)
+            if owned:
+                owned.next_offset = positions[tp]
+        return positions
+
+    # -- events -----------------------------------------------------------------------------------------------------
+
+    async def process(self, batch: Batch, ack: Any, lag: int) -> None:
+        """Apply one batch and start its writes; returns once it is applied in memory."""
+        number = batch.tp.partition
+        owned = self.owned[number]
+        if batch.begin != owned.next_offset:
+            raise GapError(f"batch begins at {batch.begin}, the state of partition {number} ends at {owned.next_offset}")
+        await self._in_flight.acquire()
+        started = self.clock.monotonic()
+        intake = take_in(batch.records)
+        ops = owned.core.plan(intake.events)
+        held, read = owned.load(ops)
+        effects = owned.core.apply(ops, self.pool, self.models.scorer)
+        packed = owned.pack(list(effects.touched))
+        owned.next_offset = batch.end
+        self._measure(batch, intake, effects, held, read, lag, self.clock.monotonic() - started)
+        finish = self._finish(owned, batch, intake, effects, packed, owned.progress(batch.end), owned.tail, ack)
+        owned.tail = self.spawn(finish)
+
+    async def _finish(
+        self,
+        owned: OwnedPartition,
+        batch: Batch,
+        intake: Intake,
+        effects: Effects,
+        packed: dict[str, bytes],
+        meta: Meta,
+        before: asyncio.Task[None] | None,
+        ack: Any,
+    ) -> None:
+        if before is not None:
+            await before
+        number, publish, topics = batch.tp.partition, self.publisher.publish, self.topics
+        slates = [Out(slate.user_id.encode(), encode(slate)) for slate in effects.slates]
+        feedback = [Out(record.user_id.encode(), encode(record)) for record in effects.feedback]
+        await asyncio.gather(
+            publish(topics.recommendations, number, slates),
+            publish(topics.feedback, number, feedback),
+            publish(topics.dead_letters, 0, [letter for _, letter in intake.dead]),
+        )
+        self._observe(self.metrics.event_to_slate, batch)
+        end = await publish(topics.states, number, changelog(packed, meta))
+        owned.written(packed, Meta(meta.applied_through, meta.watermark_ms, end), self._cache_share())
+        self._observe(self.metrics.event_to_state, batch)
+        self._in_flight.release()
+        ack()
+
+    def _cache_share(self) -> int:
+        return max(1, self.settings.cached_users // max(1, len(self.owned)))
+
+    async def _tick_idle(self) -> None:
+        """Send a tick to each partition that waits for labels and has no traffic, so that its watermark moves."""
+        last: dict[int, int] = {}
+        while True:
+            await asyncio.sleep(1.0)
+            for number, owned in list(self.owned.items()):
+                if owned.core.waiting and last.get(number) == owned.next_offset:
+                    await self.publisher.publish(self.topics.events, number, [Out(None, b"", TICK)])
+                last[number] = owned.next_offset
+            self.metrics.pool_size.set(int(self.pool.fresh(self.clock.now_ms()).sum()))
+            self.metrics.cached_users.set(sum(len(owned.core.states) for owned in self.owned.values()))
+
+    # -- broadcast --------------------------------------------------------------------------------------------------
+
+    def on_videos(self, records: Any) -> None:
+        """Add published videos, withdraw those with an empty value; the last record of a video in a poll holds."""
+        newest = {record.key: record for record in records}
+        videos = []
+        for key, record in newest.items():
+            if not record.value and key:
+                self.pool.withdraw(key.decode("utf-8", "replace"))
+                continue
+            try:
+                video = _decode_video(record.value)
+                if key != video.video_id.encode():
+                    raise BadRecord("key-mismatch", "the record's key is not the video_id")
+                videos.append(video)
+            except BadRecord as bad:
+                self._dead_video(record, bad)
+        reassigned = self.pool.add(videos)
+        for owned in self.owned.values():
+            owned.core.states.clear_slots(reassigned)
+        if self.broadcast.caught_up.is_set():
+            now = self.clock.now_ms()
+            for video in videos:
+                self.metrics.published_to_recommendable.observe(max(0, now - video.published_ms) / 1000)
+
+    def _dead_video(self, record: Any, bad: BadRecord) -> None:
+        """Every worker reads every video; the owner of partition 0 speaks for all."""
+        self.metrics.dead_letters.labels(bad.reason).inc()
+        if 0 in self.owned:
+            self.spawn(self._send_letter(dead_letter(record, bad)))
+
+    async def _send_letter(self, letter: Out) -> None:
+        await self.publisher.publish(self.topics.dead_letters, 0, [letter])
+
+    def on_models(self, records: Any) -> None:
+        """Feed the registry; a complete and better version is swapped in here, between two batches."""
+        for record in records:
+            refused = self.models.feed(record.key or b"", record.value)
+            if refused:
+                log.warning("model record refused: %s", refused)
+                self.metrics.models_refused.labels(refused.split(":")[0]).inc()
+
+    def on_feedback(self, records: Any) -> None:
+        """Count rewards of first revisions towards popularity."""
+        for record in records:
+            try:
+                feedback = _decode_feedback(record.value)
+            except BadRecord:
+                continue  # not a user's input: only workers write this topic, and the trainer counts what it cannot read
+            if feedback.arm == "online" and feedback.label > 0:
+                self.pool.reward(feedback.video_id, feedback.label, feedback.impression_ms)
+
+    # -- measuring --------------------------------------------------------------------------------------------------
+
+    def _observe(self, histogram: Any, batch: Batch) -> None:
+        now = self.clock.now_ms()
+        for record in batch.records:
+            histogram.observe(max(0, now - record.timestamp) / 1000)
+
+    def _measure(
+        self, batch: Batch, intake: Intake, effects: Effects, held: int, read: int, lag: int, seconds: float
+    ) -> None:
+        metrics = self.metrics
+        metrics.events.inc(len(batch.records))
+        metrics.batch_size.observe(len(batch.records))
+        metrics.batch_seconds.observe(seconds)
+        metrics.slates.inc(len(effects.slates))
+        metrics.feedback.inc(len(effects.feedback))
+        metrics.state_reads.labels("memory").inc(held)
+        metrics.state_reads.labels("store").inc(read)
+        metrics.rebuilt.inc(effects.counts.pop("rebuilt", 0))
+        metrics.lag.labels(str(batch.tp.partition)).set(lag)
+        for result, count in effects.counts.items():
+            metrics.joins.labels(str(result)).inc(count)
+        for reason, _ in intake.dead:
+            metrics.dead_letters.labels(reason).inc()
+        for record in effects.feedback:
+            if record.revision == 0:
+                metrics.impressions.labels(record.arm).inc()
+                metrics.reward.labels(record.arm).inc(record.label)
+
+
+def die(error: BaseException) -> NoReturn:
+    """End the process now: what is not acknowledged must not be, and the restart goes on from what is durable."""
+    log.critical("worker ends: %s: %s", type(error).__name__, error, exc_info=log.isEnabledFor(logging.DEBUG))
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    os._exit(EXIT_FATAL)
+
+

@@ -1,0 +1,120 @@
+"""State after any cut into batches, and after restarts from packed states, is equal to the bit."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.codecs import encode
+from streams.core.events import EventType
+from streams.core.pool import FreshPool
+from streams.core.ranking import Policy
+from streams.core.state import StateShape
+from streams.core.step import Partition, StepConfig
+from tests.fakes import FakeScorer, event, video
+
+CONFIG = StepConfig(
+    policy=Policy(size=5, minimum=2, threshold=0.2, author_cap=2, exploration=0.3),
+    shape=StateShape(8, 4, 6),
+    label_window_ms=100,
+    correction_window_ms=500,
+    pending_kept=5,
+)
+KINDS = [EventType.OPEN, EventType.IMPRESSION, EventType.WATCH, EventType.LIKE, EventType.SKIP, EventType.PLAY]
+
+
+def make_pool() -> FreshPool:
+    pool = FreshPool(64, 10**9, 1000)
+    pool.add([video(number, author=number % 7) for number in range(40)])
+    return pool
+
+
+@st.composite
+def histories(draw):
+    """Events of a few users; impressions refer to slates that the stream made before, as clients do."""
+    steps = draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, 4), st.sampled_from(KINDS), st.integers(0, 45), st.integers(0, 60), st.integers(0, 3)
+            ),
+            min_size=1,
+            max_size=60,
+        )
+    )
+    events, now, last_slate = [], 1_000, {}
+    for offset, (user, kind, number, wait, position) in enumerate(steps):
+        now += wait
+        fields = {}
+        if kind is not EventType.OPEN and user in last_slate:
+            fields = {"slate_id": f"0-{last_slate[user]}", "position": position}
+        events.append((offset, now, event(f"u{user}", kind, number, now, event_id=f"e{offset}", watch_ms=number * 300, **fields)))
+        if kind in (EventType.OPEN, EventType.WATCH):
+            last_slate[user] = offset
+    return events
+
+
+class Shell:
+    """A worker without Kafka: a durable store as a dict, restarts that keep nothing else."""
+
+    def __init__(self) -> None:
+        self.pool, self.scorer = make_pool(), FakeScorer()
+        self.store, self.slates, self.feedback, self.counts = {}, {}, [], Counter()
+        self.applied, self.watermark = 0, 0
+        self.restart()
+
+    def restart(self) -> None:
+        self.core = Partition(0, CONFIG, 64)
+        self.core.watermark_ms = self.watermark
+        for user, packed in self.store.items():
+            row = self.core.states.load(user, packed)
+            self.core.states.mark_slots(row, self.pool.slots_of_keys(self.core.states.seen_keys(row)))
+            self.core.expect(user, self.core.states.pending[row])
+
+    def run(self, events, durable=lambda user: True) -> None:
+        """Apply a batch; only users for whom `durable` holds reach the store, as when a kill comes between sends."""
+        ops = self.core.plan(events)
+        effects = self.core.apply(ops, self.pool, lambda arm: self.scorer)
+        for slate in effects.slates:
+            self.slates.setdefault(slate.slate_id, encode(slate))
+        self.feedback.extend(effects.feedback)
+        self.counts.update(effects.counts)
+        packed = {user: self.core.states.pack(user) for user in effects.touched}
+        self.store.update({user: record for user, record in packed.items() if durable(user)})
+        if all(durable(user) for user in packed):
+            self.applied, self.watermark = events[-1][0] + 1, self.core.watermark_ms
+
+
+@settings(deadline=None, max_examples=60)
+@given(histories(), st.lists(st.integers(1, 9), min_size=1, max_size=20))
+def test_cut_into_batches_changes_nothing(events, cuts):
+    whole, cut = Shell(), Shell()
+    whole.run(events)
+    start, turn = 0, 0
+    while start < len(events):
+        size = cuts[turn % len(cuts)]
+        cut.run(events[start : start + size])
+        start, turn = start + size, turn + 1
+    assert whole.store == cut.store
+    assert whole.slates == cut.slates
+    assert Counter(map(encode, whole.feedback)) == Counter(map(encode, cut.feedback))
+
+
+@settings(deadline=None, max_examples=60)
+@given(histories(), st.integers(1, 12), st.sets(st.integers(0, 4)), st.integers(0, 6))
+def test_killed_between_sends_and_restarted(events, size, lost, kill_at):
+    whole, killed = Shell(), Shell()
+    whole.run(events)
+    batch = 0
+    while killed.applied < len(events):
+        chunk = events[killed.applied : killed.applied + size]
+        if batch == kill_at:
+            killed.run(chunk, durable=lambda user: int(user[1:]) not in lost)
+            killed.restart()
+        else:
+            killed.run(chunk)
+        batch += 1
+    assert whole.store == killed.store
+    assert set(whole.slates) == set(killed.slates)
+    assert {encode(record) for record in whole.feedback} == {encode(record) for record in killed.feedback}

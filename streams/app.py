@@ -57,6 +57,7 @@ def make_app(settings: Settings, worker: Worker) -> FreshloopApp:
         debug=False,
     )
     app.freshloop_worker = worker
+    app.conf.datadir.mkdir(parents=True, exist_ok=True)
     topic = app.topic(worker.topics.events)
 
     @app.agent(topic, name="events")

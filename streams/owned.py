@@ -58,7 +58,7 @@ class OwnedPartition:
     def written(self, packed: dict[str, bytes], meta: Meta, keep: int) -> None:
         """Write what the changelog has acknowledged, and let go of users beyond `keep`."""
         self.store.put(packed, meta)
-        self._in_flight.subtract(packed)
+        self._in_flight.subtract(list(packed))
         self._in_flight += Counter()
         states = self.core.states
         states.drop(user for user in states.oldest(keep) if user not in self._in_flight)

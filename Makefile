@@ -1,0 +1,55 @@
+# Everything a clone needs: Python 3.11 or 3.12 and make. `make` alone lists the targets.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := bash
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+READY := .venv/.ready
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+PACKAGES := streams model producers deploy benchmarks
+
+.PHONY: help setup demo test lint lock clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(READY)  ## make .venv with every dependency, by hash; does nothing when it is up to date
+
+# The first Python that every dependency has wheels for: RocksDB's have none for 3.13 yet. PYTHON=... overrides.
+$(READY): pyproject.toml requirements.lock
+	@fits() { "$$1" -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $$2))" 2>/dev/null; }; \
+	found=; \
+	if [ -n "$(PYTHON)" ]; then fits "$(PYTHON)" 99 && found="$(PYTHON)"; \
+	else for one in python3 python3.12 python3.11; do if fits "$$one" 12; then found="$$one"; break; fi; done; fi; \
+	if [ -z "$$found" ]; then \
+	  now="$(or $(PYTHON),python3)"; \
+	  echo "freshloop: Python 3.11 or 3.12 is needed, but $$now is $$("$$now" --version 2>/dev/null || echo not there);" \
+	    "install one, or name it with make PYTHON=/path/to/python" >&2; \
+	  exit 1; \
+	fi; \
+	echo "setting up .venv with $$("$$found" --version); the first time downloads about 1 GB"; \
+	"$$found" -m venv .venv
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup  ## run the whole loop on this machine; Ctrl-C stops it. ARGS="--help" shows what it takes
+	@$(BIN)/freshloop demo $(ARGS)
+
+test: lint  ## set up, check style, types and imports, run all tests. ARGS="-k name" picks some
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup  ## style, types, and who may import whom
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { echo "freshloop: run '.venv/bin/ruff format .'" >&2; exit 1; }
+	@$(BIN)/mypy $(PACKAGES)
+	@$(BIN)/lint-imports --no-logo 2>&1 | tail -n 20; exit $${PIPESTATUS[0]}
+
+lock: setup  ## resolve the dependencies anew into requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra dev \
+	  -o requirements.lock pyproject.toml
+
+clean:  ## remove .venv and every cache; data in .freshloop stay
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

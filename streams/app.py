@@ -66,7 +66,7 @@ def make_app(settings: Settings, worker: Worker) -> FreshloopApp:
             await _on_event(app, worker, event)
 
     @app.on_rebalance_complete.connect
-    async def recover(sender: Any, **kwargs: Any) -> None:
+    async def recover(sender: Any, /, *args: Any, signal: Any, **kwargs: Any) -> None:
         consumer: Any = app.consumer
         consumer.start_positions = lambda committed: _start_positions(worker, consumer, committed)
         mine = {tp.partition for tp in consumer.assignment() if tp.topic == worker.topics.events}

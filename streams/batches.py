@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import aiokafka
 from aiokafka.structs import TopicPartition
@@ -96,21 +96,25 @@ class BatchConsumer(Consumer):
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    @property
+    def _batches(self) -> BatchConsumerThread:
+        return cast(BatchConsumerThread, self._thread)
+
     def is_current(self, batch: Batch) -> bool:
         """Return whether the batch was fetched under the present assignment and position."""
-        return batch.epoch == self._thread.epoch and batch.tp in self._watermarks
+        return batch.epoch == self._batches.epoch and batch.tp in self._watermarks
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         batch: Batch = record
         last = batch.records[-1]
         return ConsumerMessage(
             batch.tp.topic, batch.tp.partition, last.offset, last.timestamp / 1000.0, last.timestamp_type, [], None,
-            batch, None, 0, 0, batch.tp, generation_id=self.app.consumer_generation_id,
+            cast(Any, batch), None, 0, 0, batch.tp, generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
 
     def ack(self, message: Message) -> bool:
         """Acknowledge a batch; a stale one is only forgotten."""
-        batch: Batch = message.value
+        batch = cast(Batch, cast(Any, message.value))
         if message.acked:
             return False
         message.acked = True
@@ -136,16 +140,16 @@ class BatchConsumer(Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let what is in flight finish and be committed, then make everything fetched so far stale."""
         await super().on_partitions_revoked(revoked)
-        self._thread.new_epoch()
+        self._batches.new_epoch()
         self._watermarks.clear()
 
     async def perform_seek(self) -> None:
         """Go on from where the worker says; called by Faust after a rebalance, before the flow resumes."""
         committed = await self.seek_to_committed()
-        assigned = {TP(tp.topic, tp.partition): None for tp in self.assignment()}
-        known = {TP(tp.topic, tp.partition): offset for tp, offset in committed.items()}
+        assigned: dict[TP, int | None] = {TP(tp.topic, tp.partition): None for tp in self.assignment()}
+        known: dict[TP, int | None] = {TP(tp.topic, tp.partition): offset for tp, offset in committed.items()}
         positions = await self.start_positions(assigned | known)
-        await self._thread.seek_all(positions)
+        await self._batches.seek_all(positions)
         self._watermarks = {tp: RangeWatermark(offset) for tp, offset in positions.items()}
         for tp, offset in positions.items():
             self._read_offset[tp] = offset or None
@@ -165,4 +169,4 @@ class BatchTopic(Topic):
         async def decode(message: Message, *, propagate: bool = False) -> Any:
             return self.app.create_event(None, message.value, [], message)
 
-        self.decode = decode
+        self.decode = decode  # type: ignore[method-assign]  # as Faust's own _compile_decode does

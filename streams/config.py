@@ -50,7 +50,9 @@ class Settings(BaseSettings):
     dead_letters_retention_hours: Count = Field(336, description="How long dead letters are kept.")
 
     # Stream
-    app_id: str = Field("freshloop", min_length=1, max_length=64, description="Consumer group of the workers.")
+    app_id: str = Field(
+        "freshloop", pattern=r"^[a-zA-Z0-9._-]{1,64}$", description="Consumer group of the workers; names their states."
+    )
     poll_records: Annotated[int, Field(ge=1, le=10_000)] = Field(500, description="Most records in one poll.")
     in_flight: Annotated[int, Field(ge=1, le=64)] = Field(4, description="Batches whose writes may be unacknowledged.")
     commit_interval_s: Seconds = Field(0.5, description="Time between offset commits.")
@@ -89,7 +91,9 @@ class Settings(BaseSettings):
     train_minimum: Count = Field(500, description="No round with fewer examples than this.")
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(0.003, description="Adam's step size.")
     gate_margin: Annotated[float, Field(ge=0)] = Field(0.0, description="A version may be this much worse in log-loss.")
-    frozen_after: Count = Field(20_000, description="The frozen arm stays at the first version past this many examples.")
+    frozen_after: Count = Field(
+        20_000, description="The frozen arm stays at the first version past this many examples."
+    )
 
     @field_validator("brokers")
     @classmethod

@@ -30,7 +30,7 @@ class Intake:
 
 
 def take_in(records: Sequence[Any]) -> Intake:
-    """Decode and validate Kafka records (with `topic`, `partition`, `offset`, `timestamp`, `key`, `value`, `headers`)."""
+    """Decode and validate Kafka records, in order."""
     intake = Intake()
     for record in records:
         if record.headers and tuple(record.headers) == TICK and not record.value:

@@ -1,4 +1,4 @@
-"""The console script `freshloop`: mounts the commands of every part. The composition root, it may import all of them."""
+"""The console script `freshloop`: mounts the commands of every part. As the composition root it may import them all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streams.config import ConfigError, load_settings
 
 app = typer.Typer(
     name="freshloop",
-    help="A real-time recommender for short feeds: events in, personal slates out, a model that learns while it serves.",
+    help="A real-time recommender for short feeds: events in, slates out, a model that learns while it serves.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

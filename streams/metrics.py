@@ -21,13 +21,19 @@ class WorkerMetrics:
         def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(name, text, buckets=buckets, registry=registry)
 
-        self.event_to_state = histogram("freshloop_event_to_state_seconds", "Event record to its state, durable.", _FAST)
-        self.event_to_slate = histogram("freshloop_event_to_slate_seconds", "Event record to its slate, published.", _FAST)
+        self.event_to_state = histogram(
+            "freshloop_event_to_state_seconds", "Event record to its state, durable.", _FAST
+        )
+        self.event_to_slate = histogram(
+            "freshloop_event_to_slate_seconds", "Event record to its slate, published.", _FAST
+        )
         self.published_to_recommendable = histogram(
             "freshloop_published_to_recommendable_seconds", "A video's publication to its place in the pool.", _FAST
         )
         self.feedback_to_serving = histogram(
-            "freshloop_feedback_to_serving_seconds", "Newest feedback a version learned from to that version serving.", _SLOW
+            "freshloop_feedback_to_serving_seconds",
+            "Newest feedback a version learned from to that version serving.",
+            _SLOW,
         )
         self.events = counter("freshloop_events_total", "Events taken from the topic, dead letters included.")
         self.slates = counter("freshloop_slates_total", "Slates published.")
@@ -36,7 +42,9 @@ class WorkerMetrics:
         self.dead_letters = counter("freshloop_dead_letters_total", "Records sent to dead letters.", "reason")
         self.state_reads = counter("freshloop_state_reads_total", "States needed, by where they were.", "where")
         self.rebuilt = counter("freshloop_states_rebuilt_total", "States rebuilt for another model version.")
-        self.impressions = counter("freshloop_impressions_total", "Impressions with an outcome or a closed window.", "arm")
+        self.impressions = counter(
+            "freshloop_impressions_total", "Impressions with an outcome or a closed window.", "arm"
+        )
         self.reward = counter("freshloop_reward_total", "Sum of labels, half the reward each, first revisions.", "arm")
         self.models_refused = counter("freshloop_models_refused_total", "Model records refused.", "reason")
         self.model_swaps = counter("freshloop_model_swaps_total", "Versions that came into service.")
@@ -49,4 +57,6 @@ class WorkerMetrics:
         self.model_version = gauge("freshloop_model_version", "Version that serves.")
         self.model_made = gauge("freshloop_model_made_timestamp_seconds", "When the serving version was made.")
         self.cached_users = gauge("freshloop_cached_users", "User states in memory.")
-        self.lag = gauge("freshloop_consumer_lag_offsets", "Offsets behind the end of the events partition.", "partition")
+        self.lag = gauge(
+            "freshloop_consumer_lag_offsets", "Offsets behind the end of the events partition.", "partition"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
@@ -63,17 +63,25 @@ class Publisher:
             async with asyncio.timeout(self._timeout_s):
                 return await self._send(self._producer, topic, partition, records)
         except Exception as error:
-            raise PublishError(f"{len(records)} records for {topic}-{partition} were not acknowledged: {error!r}") from error
+            raise PublishError(
+                f"{len(records)} records for {topic}-{partition} were not acknowledged: {error!r}"
+            ) from error
 
     async def _send(self, producer: AIOKafkaProducer, topic: str, partition: int, records: Sequence[Out]) -> int:
         futures = []
         builder = producer.create_batch()
         for record in records:
-            if builder.append(key=record.key, value=record.value, timestamp=None, headers=list(record.headers)) is None:
+            if not _append(builder, record):
                 futures.append(await producer.send_batch(builder, topic, partition=partition))
                 builder = producer.create_batch()
-                if builder.append(key=record.key, value=record.value, timestamp=None, headers=list(record.headers)) is None:
+                if not _append(builder, record):
                     raise PublishError(f"a record of {len(record.value or b'')} bytes exceeds {BATCH_BYTES}")
         futures.append(await producer.send_batch(builder, topic, partition=partition))
         last = (await asyncio.gather(*futures))[-1]
-        return int(last.offset) + builder.record_count()
+        return int(last.offset) + int(builder.record_count())
+
+
+def _append(builder: Any, record: Out) -> bool:
+    """Add a record to a batch; False when it does not fit."""
+    made = builder.append(key=record.key, value=record.value, timestamp=None, headers=list(record.headers))
+    return made is not None

@@ -100,6 +100,8 @@ def run_worker(settings: Settings, name: str, metrics_port: int, loglevel: str) 
     try:
         start_http_server(metrics_port, settings.http_host, registry)
     except OSError as error:
-        raise ConfigError(f"metrics cannot be served on port {metrics_port} (--metrics-port): {error.strerror}") from None
+        raise ConfigError(
+            f"metrics cannot be served on port {metrics_port} (--metrics-port): {error.strerror}"
+        ) from None
     app = make_app(settings, build_worker(settings, name, metrics))
     faust.Worker(app, loglevel=loglevel, redirect_stdouts=False, quiet=True).execute_from_commandline()

@@ -32,7 +32,7 @@ class Topics:
         self.feedback = f"{prefix}feedback"
         self.models = f"{prefix}models"
         self.dead_letters = f"{prefix}dead-letters"
-        self.states = f"{prefix}states"  # changelog of the user states
+        self.states = f"{prefix}{settings.app_id}-states"  # changelog of the user states of this consumer group
 
     def specs(self) -> list[TopicSpec]:
         """Specifications of every topic, those keyed by user with equal partition counts."""

@@ -16,13 +16,13 @@ from typing import Any, NoReturn
 from streams.batches import Batch, BatchConsumer
 from streams.broadcast import Broadcast
 from streams.clock import Clock
-from streams.codecs import BadRecord, Decoder, encode
+from streams.codecs import BadRecord, encode
 from streams.config import Settings
-from streams.core.events import Feedback, Video
 from streams.core.pool import FreshPool
 from streams.core.ranking import Policy
 from streams.core.state import StateShape
 from streams.core.step import Effects, Partition, StepConfig
+from streams.feeds import Feeds
 from streams.intake import TICK, Intake, dead_letter, take_in
 from streams.metrics import WorkerMetrics
 from streams.models import ServingModels
@@ -30,16 +30,12 @@ from streams.owned import OwnedPartition, changelog, recover
 from streams.publisher import Out, Publisher
 from streams.state_store import Meta, StateStore
 from streams.topics import Topics
+from streams.watermark import GapError, resume_at
 
 log = logging.getLogger("freshloop.worker")
 
 EXIT_FATAL = 70  # the supervisor starts the worker again
-_decode_video = Decoder(Video)
-_decode_feedback = Decoder(Feedback)
-
-
-class GapError(Exception):
-    """A batch does not follow the state; applying it would lose events."""
+POPULARITY_HALF_LIVES = 4  # older rewards weigh less than a sixteenth
 
 
 def step_config(settings: Settings) -> StepConfig:
@@ -68,21 +64,28 @@ class Worker:
     """Owns partitions, applies their batches and publishes the effects."""
 
     def __init__(
-        self, settings: Settings, name: str, pool: FreshPool, models: ServingModels, metrics: WorkerMetrics, clock: Clock
+        self,
+        settings: Settings,
+        name: str,
+        pool: FreshPool,
+        models: ServingModels,
+        metrics: WorkerMetrics,
+        clock: Clock,
     ) -> None:
         self.settings, self.pool, self.models, self.metrics, self.clock = settings, pool, models, metrics, clock
         self.topics = Topics(settings)
         self.config = step_config(settings)
         self.owned: dict[int, OwnedPartition] = {}
         self.publisher = Publisher(settings)
+        self.feeds = Feeds(pool, models, metrics, clock, self._dead_video, self._clear_seen)
         self.broadcast = Broadcast(
             settings,
-            {self.topics.videos: self.on_videos, self.topics.models: self.on_models},
-            {self.topics.feedback: self.on_feedback},
+            {self.topics.videos: self.feeds.on_videos, self.topics.models: self.feeds.on_models},
+            {self.topics.feedback: self.feeds.on_feedback},
+            clock.now_ms() - POPULARITY_HALF_LIVES * int(settings.popularity_half_life_s * 1000),
         )
         self._folder = settings.data_dir / "workers" / name / settings.app_id
         self._in_flight = asyncio.Semaphore(settings.in_flight)
-        self._letters: list[Out] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -125,6 +128,7 @@ class Worker:
         await self._settle()
         self._release()
         await self.broadcast.caught_up.wait()
+        self.feeds.live = True
         for number in sorted(partitions):
             store = StateStore(self._folder / f"p{number}")
             read = await recover(store, self.topics.states, number, self.settings)
@@ -146,20 +150,9 @@ class Worker:
         earliest = await consumer.earliest_offsets(*committed) if committed else {}
         positions = {}
         for tp, offset in committed.items():
-            first = earliest[tp]
             owned = self.owned.get(tp.partition)
             applied = owned.next_offset if owned else 0
-            if owned and (offset or 0) > applied:
-                raise GapError(
-                    f"{tp.topic}-{tp.partition} was committed up to {offset} but its state ends at {applied}: the changelog "
-                    f"was lost; set FRESHLOOP_APP_ID to a new name to build the states from the events that are kept"
-                )
-            if applied and first > applied:
-                raise GapError(
-                    f"{tp.topic}-{tp.partition} begins at {first} but its state ends at {applied}: events were deleted before "
-                    f"they were applied; set FRESHLOOP_APP_ID to a new name to start from the events that are kept"
-                )
-            positions[tp] = max(applied, first)
+            positions[tp] = resume_at(f"{tp.topic}-{tp.partition}", earliest[tp], applied, offset if owned else None)
             if owned:
                 owned.next_offset = positions[tp]
         return positions
@@ -171,7 +164,9 @@ class Worker:
         number = batch.tp.partition
         owned = self.owned[number]
         if batch.begin != owned.next_offset:
-            raise GapError(f"batch begins at {batch.begin}, the state of partition {number} ends at {owned.next_offset}")
+            raise GapError(
+                f"batch begins at {batch.begin}, the state of partition {number} ends at {owned.next_offset}"
+            )
         await self._in_flight.acquire()
         started = self.clock.monotonic()
         intake = take_in(batch.records)
@@ -229,29 +224,6 @@ class Worker:
 
     # -- broadcast --------------------------------------------------------------------------------------------------
 
-    def on_videos(self, records: Any) -> None:
-        """Add published videos, withdraw those with an empty value; the last record of a video in a poll holds."""
-        newest = {record.key: record for record in records}
-        videos = []
-        for key, record in newest.items():
-            if not record.value and key:
-                self.pool.withdraw(key.decode("utf-8", "replace"))
-                continue
-            try:
-                video = _decode_video(record.value)
-                if key != video.video_id.encode():
-                    raise BadRecord("key-mismatch", "the record's key is not the video_id")
-                videos.append(video)
-            except BadRecord as bad:
-                self._dead_video(record, bad)
-        reassigned = self.pool.add(videos)
-        for owned in self.owned.values():
-            owned.core.states.clear_slots(reassigned)
-        if self.broadcast.caught_up.is_set():
-            now = self.clock.now_ms()
-            for video in videos:
-                self.metrics.published_to_recommendable.observe(max(0, now - video.published_ms) / 1000)
-
     def _dead_video(self, record: Any, bad: BadRecord) -> None:
         """Every worker reads every video; the owner of partition 0 speaks for all."""
         self.metrics.dead_letters.labels(bad.reason).inc()
@@ -261,23 +233,9 @@ class Worker:
     async def _send_letter(self, letter: Out) -> None:
         await self.publisher.publish(self.topics.dead_letters, 0, [letter])
 
-    def on_models(self, records: Any) -> None:
-        """Feed the registry; a complete and better version is swapped in here, between two batches."""
-        for record in records:
-            refused = self.models.feed(record.key or b"", record.value)
-            if refused:
-                log.warning("model record refused: %s", refused)
-                self.metrics.models_refused.labels(refused.split(":")[0]).inc()
-
-    def on_feedback(self, records: Any) -> None:
-        """Count rewards of first revisions towards popularity."""
-        for record in records:
-            try:
-                feedback = _decode_feedback(record.value)
-            except BadRecord:
-                continue  # not a user's input: only workers write this topic, and the trainer counts what it cannot read
-            if feedback.arm == "online" and feedback.label > 0:
-                self.pool.reward(feedback.video_id, feedback.label, feedback.impression_ms)
+    def _clear_seen(self, slots: list[int]) -> None:
+        for owned in self.owned.values():
+            owned.core.states.clear_slots(slots)
 
     # -- measuring --------------------------------------------------------------------------------------------------
 
@@ -315,5 +273,3 @@ def die(error: BaseException) -> NoReturn:
     for handler in logging.getLogger().handlers:
         handler.flush()
     os._exit(EXIT_FATAL)
-
-

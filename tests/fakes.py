@@ -53,6 +53,4 @@ def event(user="u", kind=EventType.WATCH, number=0, at=1_000, **fields) -> Event
     defaults = {"source": Source.ORGANIC} if "slate_id" not in fields else {}
     video_id = fields.pop("video_id", None if kind is EventType.OPEN else f"v{number}")
     event_id = fields.pop("event_id", f"{user}-{kind.value}-{number}-{at}")
-    return Event(
-        event_id=event_id, user_id=user, type=kind, event_time_ms=at, video_id=video_id, **(defaults | fields)
-    )
+    return Event(event_id=event_id, user_id=user, type=kind, event_time_ms=at, video_id=video_id, **(defaults | fields))

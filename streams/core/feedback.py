@@ -192,4 +192,3 @@ def _record(
         model_version=entry.model_version,
         arm=arm,
     )
-

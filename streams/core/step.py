@@ -330,6 +330,3 @@ def _fresh(pool: FreshPool, nows: list[int]) -> NDArray[np.bool_]:
     if np.array_equal(early, late):
         return late
     return pool.expires_ms[None, : pool.size] > np.array(nows, np.int64)[:, None]
-
-
-

@@ -49,7 +49,9 @@ def histories(draw):
         fields = {}
         if kind is not EventType.OPEN and user in last_slate:
             fields = {"slate_id": f"0-{last_slate[user]}", "position": position}
-        events.append((offset, now, event(f"u{user}", kind, number, now, event_id=f"e{offset}", watch_ms=number * 300, **fields)))
+        events.append(
+            (offset, now, event(f"u{user}", kind, number, now, event_id=f"e{offset}", watch_ms=number * 300, **fields))
+        )
         if kind in (EventType.OPEN, EventType.WATCH):
             last_slate[user] = offset
     return events

@@ -1,0 +1,109 @@
+"""What a worker takes from the broadcast topics: videos into the pool, model versions, rewards into popularity."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from streams.clock import Clock
+from streams.codecs import BadRecord, Decoder
+from streams.core.events import Feedback, Video
+from streams.core.pool import FreshPool
+from streams.metrics import WorkerMetrics
+from streams.models import ServingModels
+
+log = logging.getLogger("freshloop.worker")
+
+_decode_video = Decoder(Video)
+_decode_feedback = Decoder(Feedback)
+
+
+class Rewards:
+    """Turns feedback, whose later revisions include the earlier ones, into rewards to add.
+
+    Remembers the newest `keep` impressions; a revision seen again adds nothing.
+    """
+
+    def __init__(self, keep: int = 50_000) -> None:
+        self._keep = keep
+        self._known: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def increment(self, feedback: Feedback) -> float:
+        """Return what this record adds to the label counted so far; may be negative after a `hide`."""
+        revision, label = self._known.get(feedback.impression_id, (-1, 0.0))
+        if feedback.revision <= revision:
+            return 0.0
+        self._known[feedback.impression_id] = (feedback.revision, feedback.label)
+        self._known.move_to_end(feedback.impression_id)
+        if len(self._known) > self._keep:
+            self._known.popitem(last=False)
+        return feedback.label - label
+
+
+class Feeds:
+    """Handlers of the broadcast topics; each is called in the worker's loop, between two batches.
+
+    Args:
+      on_bad: told of a video record that cannot be used.
+      on_reassigned: told of pool slots that now belong to another video.
+    """
+
+    def __init__(
+        self,
+        pool: FreshPool,
+        models: ServingModels,
+        metrics: WorkerMetrics,
+        clock: Clock,
+        on_bad: Callable[[Any, BadRecord], None],
+        on_reassigned: Callable[[list[int]], None],
+    ) -> None:
+        self._pool, self._models, self._metrics, self._clock = pool, models, metrics, clock
+        self._on_bad, self._on_reassigned = on_bad, on_reassigned
+        self._rewards = Rewards()
+        self.live = False  # set once what was there at the start has been read; only then are delays measured
+
+    def on_videos(self, records: Any) -> None:
+        """Add published videos, withdraw those with an empty value; the last record of a video in a poll holds."""
+        newest = {record.key: record for record in records}
+        videos = []
+        for key, record in newest.items():
+            if key and not record.value:
+                self._pool.withdraw(key.decode("utf-8", "replace"))
+                continue
+            try:
+                videos.append(_video_of(record))
+            except BadRecord as bad:
+                self._on_bad(record, bad)
+        self._on_reassigned(self._pool.add(videos))
+        if self.live:
+            now = self._clock.now_ms()
+            for video in videos:
+                self._metrics.published_to_recommendable.observe(max(0, now - video.published_ms) / 1000)
+
+    def on_models(self, records: Any) -> None:
+        """Feed the registry; a complete and better version is swapped in here."""
+        for record in records:
+            refused = self._models.feed(record.key or b"", record.value)
+            if refused:
+                log.warning("model record refused: %s", refused)
+                self._metrics.models_refused.labels(refused.split(":")[0]).inc()
+
+    def on_feedback(self, records: Any) -> None:
+        """Count rewards towards popularity. What cannot be read is the trainer's to count: only workers write here."""
+        for record in records:
+            try:
+                feedback = _decode_feedback(record.value)
+            except BadRecord:
+                continue
+            amount = self._rewards.increment(feedback)
+            if amount:
+                self._pool.reward(feedback.video_id, amount, feedback.impression_ms)
+
+
+def _video_of(record: Any) -> Video:
+    video = _decode_video(record.value)
+    if record.key != video.video_id.encode():
+        raise BadRecord("key-mismatch", "the record's key is not the video_id")
+    return video

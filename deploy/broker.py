@@ -205,7 +205,7 @@ def _prepare(settings: Settings, layout: Layout, say: Say) -> list[Path]:
     """Check everything, write the properties, format a new folder, and return the jars."""
     known = store.cluster_id(layout)
     for name, port in (("BROKER_PORT", settings.broker_port), ("CONTROLLER_PORT", settings.controller_port)):
-        _require_free(name, port)
+        require_free(name, port)
     jars = classpath(say)
     store.write_properties(layout, settings)
     if known is None:
@@ -215,7 +215,12 @@ def _prepare(settings: Settings, layout: Layout, say: Say) -> list[Path]:
     return jars
 
 
-def _require_free(name: str, port: int) -> None:
+def require_free(name: str, port: int) -> None:
+    """Return when nothing listens on `port` of 127.0.0.1.
+
+    Raises:
+      BrokerError: it is taken; the message names the setting FRESHLOOP_<name>.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Java does: a port in TIME_WAIT is free
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,6 +116,26 @@ def create_topics(settings: Settings, mend: bool = False) -> list[str]:
     if left:
         raise ConfigError(_advice(left))
     return [f"created {p.topic}" if p.missing else f"mended: {p.text}" for p in problems]
+
+
+def delete_topics(settings: Settings) -> list[str]:
+    """Delete those of our topics that exist, wait until they are gone, and return their names.
+
+    Raises:
+      BrokerUnreachable: no broker answers.
+      ConfigError: the cluster refuses, or still lists them after a while.
+    """
+    ours = {spec.name for spec in Topics(settings).specs()}
+    with admin_client(settings) as client:
+        present = sorted(ours & set(client.list_topics()))
+        if present:
+            client.delete_topics(present)
+        deadline = time.monotonic() + REQUEST_TIMEOUT_MS / 1000
+        while ours & set(client.list_topics()):
+            if time.monotonic() > deadline:
+                raise ConfigError(f"the Kafka cluster at {settings.bootstrap} still lists topic {present[0]}")
+            time.sleep(0.1)
+    return present
 
 
 def require_topics(settings: Settings) -> None:

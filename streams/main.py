@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from deploy.cli import broker_app, topics_app
+from deploy.demo_cli import demo
 from streams.config import ConfigError, load_settings
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(broker_app, name="broker")
 app.add_typer(topics_app, name="topics")
+app.command()(demo)
 
 
 @app.command()

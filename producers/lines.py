@@ -7,7 +7,7 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from streams.config import ConfigError
 
@@ -43,9 +43,10 @@ class Damage:
 
 
 def numbered_lines(path: Path, damage: Damage) -> Iterator[tuple[int, str]]:
-    """Yield line numbers, from 1, and lines without their ends; gzip is told by its first bytes, blank lines are left out.
+    """Yield line numbers, from 1, and lines without their ends; blank lines are left out.
 
-    A compressed file that is cut or damaged ends the reading there, and is reported once, with the line.
+    Compression is told by the first bytes. A compressed file that is cut or damaged ends the reading there, and is
+    reported once, with the line.
 
     Raises:
       ConfigError: the file cannot be opened.
@@ -187,7 +188,7 @@ def _open(path: Path) -> IO[bytes]:
     plain = path.open("rb")
     start = plain.read(2)
     plain.seek(0)
-    return gzip.open(plain, "rb") if start == b"\x1f\x8b" else plain
+    return cast(IO[bytes], gzip.open(plain, "rb")) if start == b"\x1f\x8b" else plain
 
 
 def _skip_line(file: IO[bytes]) -> None:

@@ -82,6 +82,7 @@ class Tally:
 
     run: str
     pool: PoolSize
+    videos: frozenset[str] = frozenset()
     sent: Numbers = field(default_factory=Numbers)
     users: dict[str, int] = field(default_factory=dict)  # rows sent
     sent_twice: int = 0

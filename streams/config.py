@@ -35,6 +35,7 @@ class Settings(BaseSettings):
 
     # Where things are
     data_dir: Path = Field(Path(".freshloop"), description="Folder of the embedded broker, the state stores and logs.")
+    data: Path = Field(Path("../shared/data"), description="Folder of recorded logs, as `kuairand`.")
     brokers: str = Field("", description="Kafka bootstrap servers; empty means the embedded broker on this machine.")
     broker_port: Port = Field(19092, description="Port of the embedded broker on 127.0.0.1.")
     controller_port: Port = Field(19093, description="Port of the embedded broker's KRaft controller on 127.0.0.1.")

@@ -15,6 +15,8 @@ from rich.console import Console
 
 from deploy.cli import broker_app, topics_app
 from deploy.demo_cli import demo
+from deploy.workers import running_workers
+from producers.replay_cli import replay_command
 from streams.config import ConfigError, load_settings
 
 app = typer.Typer(
@@ -27,6 +29,7 @@ app = typer.Typer(
 app.add_typer(broker_app, name="broker")
 app.add_typer(topics_app, name="topics")
 app.command()(demo)
+app.command("replay")(replay_command(running_workers))
 
 
 @app.command()
@@ -74,3 +77,7 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -221,6 +221,11 @@ def last_offset_of(record: bytes) -> int:
     return int(_header(record)[5])
 
 
+def steps_of(record: bytes) -> int:
+    """Return the number of steps that a packed state ever made."""
+    return int(_header(record)[7])
+
+
 def pending_of(record: bytes) -> Pending:
     """Return the open impressions of a packed state."""
     size = int(_header(record)[9])

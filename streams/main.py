@@ -17,6 +17,7 @@ from deploy.cli import broker_app, topics_app
 from deploy.demo_cli import demo
 from deploy.workers import running_workers
 from producers.replay_cli import replay_command
+from producers.simulate_cli import simulate
 from streams.config import ConfigError, load_settings
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app.add_typer(broker_app, name="broker")
 app.add_typer(topics_app, name="topics")
 app.command()(demo)
 app.command("replay")(replay_command(running_workers))
+app.command("simulate")(simulate)
 
 
 @app.command()

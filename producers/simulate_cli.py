@@ -1,0 +1,159 @@
+"""The command `freshloop simulate`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from prometheus_client import start_http_server
+
+from producers.parameters import DEFAULT, load_parameters
+from producers.simulate import Options, Simulator
+from streams.admin import require_topics
+from streams.clock import Clock
+from streams.config import ConfigError, Settings, load_settings
+
+ARMS = ("online", "frozen", "popular", "random")
+_LINE_S = 10.0  # between two lines of progress where there is no terminal
+
+
+class From(StrEnum):
+    """What reward shares count."""
+
+    START = "start"
+    FROZEN = "frozen"
+
+
+def simulate(
+    viewers: Annotated[int, typer.Option(min=1, max=1_000_000, help="Viewers.")] = 1000,
+    rate: Annotated[float, typer.Option(min=0.1, max=20_000, help="Events per second, all arms together.")] = 500.0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="The same seed makes the same world.")] = 1,
+    arms: Annotated[
+        str, typer.Option(help="Comma-separated; each viewer exists once per arm: online, frozen, popular, random.")
+    ] = "online",
+    videos: Annotated[int, typer.Option(min=1, max=1_000_000, help="Videos at the start.")] = 2000,
+    publish_rate: Annotated[float, typer.Option(min=0.0, max=1000, help="New videos per second.")] = 4.0,
+    for_seconds: Annotated[float | None, typer.Option("--for", min=0.1, help="End after so many seconds.")] = None,
+    measure_from: Annotated[
+        From, typer.Option(help="Count reward from the start, or from when the frozen arm's model is older.")
+    ] = From.START,
+    jump_at: Annotated[float | None, typer.Option(min=0.0, help="Every taste jumps after so many seconds.")] = None,
+    parameters: Annotated[Path, typer.Option(help="The world's parameters (TOML).")] = DEFAULT,
+    summary: Annotated[Path | None, typer.Option(help="A JSON file that is kept up to date.")] = None,
+    metrics_port: Annotated[int, typer.Option(min=0, max=65535, help="Port for Prometheus; 0: none.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="The last line of the output is one JSON object.")] = False,
+) -> None:
+    """Simulate viewers and a studio: they read their slates, answer them, and new videos come all the time.
+
+    Ends with Ctrl-C or after --for seconds, and then says what the viewers got.
+    """
+    settings = load_settings()
+    options = Options(
+        viewers=viewers,
+        rate=rate,
+        seed=seed,
+        arms=parse_arms(arms),
+        videos=videos,
+        publish_rate=publish_rate,
+        seconds=for_seconds,
+        measure_from=measure_from.value,
+        jump_at_s=jump_at,
+        summary=summary,
+    )
+    if options.measure_from == From.FROZEN and not {"online", "frozen"} <= set(options.arms):
+        raise ConfigError("--measure-from frozen needs the arms online and frozen (--arms online,frozen)")
+    world = load_parameters(parameters)
+    require_topics(settings)
+    simulator = Simulator(settings, world, options, Clock(), _say, Line(_say))
+    _serve(settings, metrics_port, simulator)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: simulator.stop())
+    found = simulator.run()
+    print(json.dumps(found) if as_json else describe(found))
+
+
+def parse_arms(text: str) -> tuple[str, ...]:
+    """Return the arms named in an option.
+
+    Raises:
+      ConfigError: one is not known or named twice.
+    """
+    arms = tuple(part.strip() for part in text.split(",") if part.strip())
+    wrong = [arm for arm in arms if arm not in ARMS]
+    if wrong or not arms or len(set(arms)) != len(arms):
+        raise ConfigError(f"--arms takes each of {', '.join(ARMS)} once at most, comma-separated; not {text!r}")
+    return arms
+
+
+class Line:
+    """Progress on stderr: one line that changes on a terminal, else a line now and then."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._terminal = sys.stderr.isatty()
+        self._clock, self._told = Clock(), 0.0
+
+    def __call__(self, summary: dict[str, Any]) -> None:
+        """Show where the run stands."""
+        text = one_line(summary)
+        if self._terminal:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        elif (now := self._clock.monotonic()) - self._told >= _LINE_S:
+            self._told = now
+            self._say(text)
+
+
+def one_line(summary: dict[str, Any]) -> str:
+    """Return a summary in one line."""
+    delay = summary["event_to_slate_ms"]
+    parts = [
+        f"{summary['seconds']:.0f} s",
+        f"{summary['events']} events ({summary['events_per_second']:.0f}/s)",
+        f"{summary['slates']} slates",
+    ]
+    if delay["count"]:
+        parts.append(f"event to slate {delay['p50']}/{delay['p99']} ms")
+    else:
+        parts.append("no slate yet: does a worker run?")
+    rewards = summary["last_minute"]["reward"]
+    parts.extend(f"{arm} {value:.3f}" for arm, value in rewards.items() if value is not None)
+    return ", ".join(parts)
+
+
+def describe(summary: dict[str, Any]) -> str:
+    """Return a summary for a person, in a few lines."""
+    lines = [
+        f"{summary['events']} events in {summary['seconds']:.0f} s: {summary['impressions']} impressions, "
+        f"{summary['outcomes']} outcomes ({summary['late']} late), {summary['missing_outcomes']} without one",
+        f"{summary['slates']} slates; {summary['videos']} videos, {summary['videos_withdrawn']} withdrawn",
+    ]
+    if summary["event_to_slate_ms"]["count"]:
+        lines.append("event to slate {p50} ms (p99 {p99} ms), as viewers see it".format(**summary["event_to_slate_ms"]))
+    for arm in summary["arms"]:
+        reward, share = summary["reward"][arm], summary["reward_share"][arm]
+        if reward is None:
+            continue
+        place = "" if share is None else f", {share:.0%} of the way from random to the oracle"
+        within = summary["reward_share_interval"][arm]
+        around = "" if share is None or not within else f" ({within[0]:.0%} to {within[1]:.0%})"
+        lines.append(f"{arm:8} reward {reward:.3f}{place}{around}")
+    return "\n".join(lines)
+
+
+def _serve(settings: Settings, port: int, simulator: Simulator) -> None:
+    if not port:
+        return
+    try:
+        start_http_server(port, settings.http_host, simulator.metrics.registry)
+    except OSError as error:
+        raise ConfigError(f"metrics cannot be served on port {port} (--metrics-port): {error.strerror}") from None
+
+
+def _say(text: str) -> None:
+    print(f"freshloop: {text}", file=sys.stderr, flush=True)

@@ -1,8 +1,8 @@
 """The studio: authors, tags and music in a latent space, and the videos that follow from them.
 
 Video n is a pure function of the seed and of n, since they are made one after the other from one generator. What
-viewers respond to (topic vector, quality, duration) is known here; the published record shows it only through author, tags,
-music, title and duration.
+viewers respond to (topic vector, quality, duration) is known here; the published record shows it only through author,
+tags, music, title and duration.
 """
 
 from __future__ import annotations

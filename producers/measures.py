@@ -81,16 +81,20 @@ class Measures:
             entry[1] += gained
 
     def summary(self) -> dict[str, Any]:
-        """Return what was measured, ready for JSON; what cannot be said (yet) is null."""
-        measured = compare(self._since, self.arms, self._weights)
+        """Return what was measured, ready for JSON; what cannot be said (yet) is null.
+
+        At the top stands what came since `begin`, or, before it, the whole run.
+        """
+        whole = compare(self._total, self.arms, self._weights)
+        measured = whole if self.since_ms is None else compare(self._since, self.arms, self._weights)
         return measured | {
             "measured_since_ms": self.since_ms,
-            "whole_run": compare(self._total, self.arms, self._weights),
+            "whole_run": whole,
             "last_minute": compare(self._recent.sum(axis=0), self.arms, self._weights),
             "first_ten": self._by_step(self._first),
             "after_jump": None if self._jump is None else self._by_step(self._jump),
             "by_version": self._by_version(),
-            "curve": [{"at_ms": at} | _means(sums, self.arms) for at, sums in self._curve],
+            "curve": [{"at_ms": at, "reward": _means(sums, self.arms)} for at, sums in self._curve],
         }
 
     def _turn(self, now_ms: int) -> None:
@@ -125,7 +129,7 @@ def compare(sums: Floats, arms: Sequence[str], weights: Floats) -> dict[str, Any
     """
     totals = sums.sum(axis=2)
     found: dict[str, Any] = {
-        "impressions": {arm: int(totals[_COUNT, index]) for index, arm in enumerate(arms)},
+        "measured_impressions": {arm: int(totals[_COUNT, index]) for index, arm in enumerate(arms)},
         "reward": _means(totals, arms),
         "expected_reward": {arm: _mean(totals[_EXPECTED, i], totals[_COUNT, i]) for i, arm in enumerate(arms)},
     }

@@ -70,22 +70,20 @@ class Simulator:
         self._settings, self._options, self._clock = settings, options, clock
         self._say, self._progress = say, progress
         self._stopping = False
-        self._start_ms = clock.now_ms()
         setup = Setup(
             viewers=options.viewers,
             arms=options.arms,
             seed=options.seed,
-            run=f"s{options.seed}-{self._start_ms:x}",
+            run=f"s{options.seed}-{clock.now_ms():x}",
             label_window_ms=round(1000 * settings.label_window_s),
             fresh_ms=round(3_600_000 * settings.fresh_hours),
             jump_at_s=options.jump_at_s,
             measure_from=options.measure_from,
         )
-        self.world = Simulation(parameters, setup, self._start_ms)
+        self.world = Simulation(parameters, setup)
         self._parameters = parameters
         self.metrics = SimulationMetrics(CollectorRegistry(), options.arms)
         self._sent = 0
-        self._late_by_s = 0.0
 
     def stop(self) -> None:
         """Let the run end after the present tick."""
@@ -128,6 +126,7 @@ class Simulator:
         options = self._options
         begin = self._clock.monotonic()
         start_ms = self._clock.now_ms()
+        self.world.begin(start_ms)
         catalogue, parameters = self.world.catalogue, self._parameters.catalogue
         self._studio = Studio(catalogue, parameters, options.publish_rate, self._settings.pool_capacity, start_ms)
         tokens, last, told = 0.0, begin, begin
@@ -163,7 +162,7 @@ class Simulator:
 
     def _summary(self, inbox: Inbox, running: bool) -> dict[str, Any]:
         world, options = self.world, self._options
-        seconds = (self._clock.now_ms() - self._start_ms) / 1000
+        seconds = (self._clock.now_ms() - world.start_ms) / 1000
         counts = {name: world.counts[name] for name in ("opens", "impressions", "outcomes", "reactions", "late")}
         return {
             "running": running,

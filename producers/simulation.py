@@ -58,8 +58,9 @@ class Simulation:
       counts: what has happened so far, by name.
     """
 
-    def __init__(self, parameters: Parameters, setup: Setup, start_ms: int) -> None:
-        self.parameters, self.setup, self.start_ms = parameters, setup, start_ms
+    def __init__(self, parameters: Parameters, setup: Setup) -> None:
+        self.parameters, self.setup = parameters, setup
+        self.start_ms = 0
         self.catalogue = Catalogue(parameters.catalogue, parameters.dimension, setup.seed)
         topics = self.catalogue.tags.vectors
         self.viewers = Viewers(parameters.viewers, setup.viewers, topics, setup.seed, setup.jump_at_s)
@@ -76,9 +77,14 @@ class Simulation:
         self._steps = [0] * setup.viewers
         self._reopen_ms = [0] * len(users)
         self._patience_ms = [0] * len(users)
+        self._jumped = False
         self.counts: Counter[str] = Counter()
-        if setup.measure_from == "start":
-            self.measures.begin(start_ms)
+
+    def begin(self, now_ms: int) -> None:
+        """Start the time of the world; before the first tick."""
+        self.start_ms = now_ms
+        if self.setup.measure_from == "start":
+            self.measures.begin(now_ms)
 
     def tick(self, now_ms: int, budget: int, mailbox: Mailbox) -> list[Event]:
         """Return the events of this moment.
@@ -87,6 +93,7 @@ class Simulation:
           budget: how many events may be sent; answers that are owed are sent in any case.
           mailbox: the newest slate of each user.
         """
+        self._jump(now_ms)
         events = self._pay(now_ms)
         ready = self._ready(now_ms, budget - len(events), mailbox, events)
         if ready:
@@ -105,6 +112,12 @@ class Simulation:
         self.counts["missing"] += len(self._owed) - len(owed)
         self._owed.clear()
         return [event for _, answer in owed for event in self._say(answer, now_ms)]
+
+    def _jump(self, now_ms: int) -> None:
+        jump_at_s = self.setup.jump_at_s
+        if jump_at_s is not None and not self._jumped and now_ms - self.start_ms >= 1000 * jump_at_s:
+            self._jumped = True
+            self.measures.jumped()
 
     @property
     def _arms(self) -> int:

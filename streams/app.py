@@ -45,6 +45,7 @@ def make_app(settings: Settings, worker: Worker) -> FreshloopApp:
         stream_wait_empty=True,
         stream_buffer_maxsize=8,  # in batches
         consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=worker.name,
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=min(2.0, settings.session_timeout_s / 4),
         broker_commit_interval=settings.commit_interval_s,

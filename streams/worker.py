@@ -73,6 +73,7 @@ class Worker:
         clock: Clock,
     ) -> None:
         self.settings, self.pool, self.models, self.metrics, self.clock = settings, pool, models, metrics, clock
+        self.name = name
         self.topics = Topics(settings)
         self.config = step_config(settings)
         self.owned: dict[int, OwnedPartition] = {}

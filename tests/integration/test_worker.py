@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 
@@ -100,10 +101,7 @@ def test_a_first_slate_needs_no_history_and_says_what_it_rests_on(broker, make_s
     assert feedback.label == pytest.approx(0.45)
 
 
-@pytest.mark.parametrize("wiped", [False, True], ids=["same folder", "wiped folder"])
-def test_a_killed_worker_goes_on_where_its_states_end(broker, make_settings, wiped):
-    import shutil
-
+def test_a_killed_worker_goes_on_where_its_states_end(broker, make_settings):
     settings = make_settings(poll_records=50)
     events = [
         event(f"u{number % 40}", number=number % 60, at=now_ms(), event_id=f"e{number}", watch_ms=100 * (number % 90))
@@ -113,15 +111,14 @@ def test_a_killed_worker_goes_on_where_its_states_end(broker, make_settings, wip
     with running(settings, spec) as parts:
         publish(settings, videos=fresh(60))
         time.sleep(1)
-        for start in range(0, len(events), 1000):
+        for start, wiped in ((0, False), (1000, True), (2000, None)):
             publish(settings, events=events[start : start + 1000])
-            parts.kill(spec.name, signal.SIGKILL)
-            while spec.name in parts.running():
-                parts.poll(0.1)
-            if wiped:
-                shutil.rmtree(settings.data_dir / "workers")
-            parts.poll(0.2)
-            parts.start(spec)
+            slates_of(settings, start + 300)  # some of these events are applied, some are not
+            if wiped is not None:
+                kill(parts, spec.name)
+                if wiped:
+                    shutil.rmtree(settings.data_dir / "workers")
+                parts.start(spec)
         ids = lambda found: {feedback_of(record.value).impression_id for record in found}  # noqa: E731
         read(settings, Topics(settings).feedback, lambda found: len(ids(found)) == len(events), 60)
     feedback = [feedback_of(record.value) for record in read_all(settings, Topics(settings).feedback)]
@@ -133,6 +130,13 @@ def test_a_killed_worker_goes_on_where_its_states_end(broker, make_settings, wip
         content.setdefault(slate.slate_id, set()).add(tuple(item.video_id for item in slate.items))
     assert len(content) == len(events)
     assert all(len(versions) == 1 for versions in content.values())  # published again, the same to the letter
+
+
+def kill(parts, name):
+    parts.kill(name, signal.SIGKILL)
+    while name in parts.running():
+        parts.poll(0.1)
+    parts.poll(0.2)
 
 
 def test_two_workers_share_the_partitions(broker, make_settings):

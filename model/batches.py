@@ -1,0 +1,144 @@
+"""Examples to padded batches: windows of a user's steps, with every example read off at its own step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.examples import Examples, Ints
+from streams.core.behaviour import BEHAVIOUR_SIZE
+from streams.core.ports import Floats
+
+
+@dataclass(frozen=True)
+class BatchShape:
+    """Fixed sizes, so that the step is compiled once.
+
+    Attributes:
+      rows, steps, examples: B windows of T steps, and N examples in all.
+      history: steps that every example of a window has before it, where the user has made so many.
+    """
+
+    rows: int = 64
+    steps: int = 32
+    examples: int = 256
+    history: int = 20
+
+    @property
+    def videos(self) -> int:
+        """Most distinct videos in a batch, the one that stands for "not known" included."""
+        return self.rows * self.steps + self.examples + 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One padded batch. Axes: T steps, B windows, N examples, U videos.
+
+    Attributes:
+      videos: int64 [u], u <= U, catalogue indices of the distinct videos; 0 of those below means "not known".
+      step_video: int32 [T, B], place in `videos` plus one.
+      behaviour: float32 [T, B, F].
+      row, time: int32 [N], the window of an example, and how many of its steps come before it.
+      video: int32 [N], place in `videos` plus one.
+      label, weight: float32 [N]; padding has weight 0.
+      slots: int64 [n], the examples' slots in the store.
+    """
+
+    videos: Ints
+    step_video: NDArray[np.int32]
+    behaviour: Floats
+    row: NDArray[np.int32]
+    time: NDArray[np.int32]
+    video: NDArray[np.int32]
+    label: Floats
+    weight: Floats
+    slots: Ints
+
+
+@dataclass(frozen=True)
+class Window:
+    """Steps [start, end) of the user in store row `user`, and the examples read off there at `times`."""
+
+    user: int
+    start: int
+    end: int
+    slots: list[int]
+    times: list[int]
+
+
+def windows(store: Examples, slots: Ints, shape: BatchShape) -> list[Window]:
+    """Cut examples into windows; each user's examples in order of their context, no window longer than T steps."""
+    before = store.steps_before(slots)
+    order = np.lexsort((before, store.user[slots]))
+    users, ends = store.user[slots][order].tolist(), before[order].tolist()
+    reach = shape.steps - shape.history
+    found: list[Window] = []
+    start = 0
+    for at in range(1, len(order) + 1):
+        same = at < len(order) and users[at] == users[start] and ends[at] - ends[start] <= reach
+        if not same or at - start >= shape.examples:
+            end = ends[at - 1]
+            first = max(0, end - shape.steps)
+            members = slots[order[start:at]].tolist()
+            found.append(Window(users[start], first, end, members, [one - first for one in ends[start:at]]))
+            start = at
+    return found
+
+
+def batches(
+    store: Examples, slots: Ints, shape: BatchShape, rng: np.random.Generator | None = None
+) -> Iterator[Batch]:
+    """Yield batches that together hold each usable example of `slots` once; shuffled when `rng` is given."""
+    cut = windows(store, store.usable(slots), shape)
+    if rng is not None:
+        cut = [cut[at] for at in rng.permutation(len(cut))]
+    held: list[Window] = []
+    count = 0
+    for window in cut:
+        if held and (len(held) == shape.rows or count + len(window.slots) > shape.examples):
+            yield _batch(store, held, shape)
+            held, count = [], 0
+        held.append(window)
+        count += len(window.slots)
+    if held:
+        yield _batch(store, held, shape)
+
+
+def _batch(store: Examples, held: list[Window], shape: BatchShape) -> Batch:
+    users = np.array([window.user for window in held], np.int64)
+    start = np.array([window.start for window in held], np.int64)
+    length = np.array([window.end for window in held], np.int64) - start
+    slots = np.array([slot for window in held for slot in window.slots], np.int64)
+    steps = np.arange(shape.steps)[None, :]
+    place = np.minimum(start[:, None] + steps, store.limits.steps - 1)
+    live = steps < length[:, None]
+    seen = store.step_video[users[:, None], place]
+    inputs = store.step_behaviour[users[:, None], place].astype(np.float32) * live[:, :, None]
+    live &= store.catalogue.known[seen]
+    shown = store.video[slots]
+    videos, where = np.unique(np.concatenate([seen[live], shown]), return_inverse=True)
+    step_video = np.zeros((shape.rows, shape.steps), np.int32)
+    step_video[: len(held)][live] = where[: len(where) - len(slots)] + 1
+    behaviour = np.zeros((shape.steps, shape.rows, BEHAVIOUR_SIZE), np.float32)
+    behaviour[:, : len(held)] = inputs.transpose(1, 0, 2)
+    rows = [at for at, window in enumerate(held) for _ in window.slots]
+    return Batch(
+        videos=videos,
+        step_video=np.ascontiguousarray(step_video.T),
+        behaviour=behaviour,
+        row=_pad(rows, shape.examples, np.int32),
+        time=_pad([time for window in held for time in window.times], shape.examples, np.int32),
+        video=_pad(where[len(where) - len(slots) :] + 1, shape.examples, np.int32),
+        label=_pad(store.label[slots], shape.examples, np.float32),
+        weight=_pad(store.weight[slots], shape.examples, np.float32),
+        slots=slots,
+    )  # fmt: skip
+
+
+def _pad(values, size: int, dtype):
+    out = np.zeros(size, dtype)
+    out[: len(values)] = values
+    return out

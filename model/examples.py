@@ -1,0 +1,228 @@
+"""What the trainer remembers of `feedback`: sequences of steps by user, and labelled examples.
+
+An impression is one example, whatever becomes of its label: a later revision corrects it. Its context is what the
+hidden state knew when the slate was made: the user's steps up to the offset in the slate's id. All of it is bounded:
+users (least recently heard of first), steps per user, and examples (oldest first).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.catalogue import Catalogue
+from streams.core.behaviour import BEHAVIOUR_SIZE
+from streams.core.events import Feedback
+from streams.core.hashing import key64
+
+Ints = NDArray[np.int64]
+
+EXPLORED_BELOW = 0.5  # a slot's propensity when it was filled at random; chosen ones have 1 - exploration
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of the store, and how much a kind of example counts.
+
+    Attributes:
+      users, steps, examples: users known, newest steps of each, newest examples of all.
+      provisional, explored: weights of an example without outcome, and of an explored slot, against 1.
+    """
+
+    users: int = 20_000
+    steps: int = 64
+    examples: int = 200_000
+    provisional: float = 0.5
+    explored: float = 1.0
+
+
+class Examples:
+    """Sequences and examples in columns.
+
+    Attributes:
+      step_offset: int64 [R, S], ascending per row up to `step_count` [R].
+      step_video: int64 [R, S], catalogue indices.
+      step_behaviour: float16 [R, S, F], to the bit what the stream used.
+      user, video, context, label, weight, arrival: columns [C] of examples by slot; `context` is the last offset that
+        the hidden state had seen, `arrival` the running number of the record that opened the example (-1: free).
+      trained: bool [C]; a version has learned from the example, though perhaps with an earlier label.
+      fresh: slots whose present label no version has learned from, as the keys of a dict, in order of arrival.
+      records, duplicates: records taken in, duplicates included, and the duplicates among them.
+    """
+
+    def __init__(self, catalogue: Catalogue, limits: Limits) -> None:
+        self.catalogue, self.limits = catalogue, limits
+        self.records = 0
+        self.duplicates = 0
+        self._rows: OrderedDict[str, int] = OrderedDict()
+        self._row_users: list[str] = []
+        self.step_count = np.zeros(0, np.int64)
+        self.forgotten = np.zeros(0, np.int64)  # [R] offset up to which steps were dropped, -1 for none
+        self.life = np.zeros(0, np.int64)  # [R] rises when a row passes to another user
+        self.step_offset = np.zeros((0, limits.steps), np.int64)
+        self.step_video = np.zeros((0, limits.steps), np.int64)
+        self.step_behaviour = np.zeros((0, limits.steps, BEHAVIOUR_SIZE), np.float16)
+        size = limits.examples
+        self._slot_of: dict[int, int] = {}
+        self._next = 0
+        self._impression = np.zeros(size, np.int64)
+        self._revision = np.full(size, -1, np.int64)
+        self._life = np.zeros(size, np.int64)
+        self.user = np.zeros(size, np.int64)
+        self.video = np.zeros(size, np.int64)
+        self.context = np.zeros(size, np.int64)
+        self.label = np.zeros(size, np.float32)
+        self.weight = np.zeros(size, np.float32)
+        self.arrival = np.full(size, -1, np.int64)
+        self.trained = np.zeros(size, np.bool_)
+        self.fresh: dict[int, None] = {}
+
+    def add(self, record: Feedback, new: bool = True) -> bool:
+        """Take in a record; return False for a duplicate.
+
+        Args:
+          new: whether the example waits for training; False when a published version has learned from it.
+        """
+        self.records += 1
+        row = self._row(record.user_id)
+        video = self.catalogue.index(record.video_id)
+        stepped = record.stepped and self._step(row, record, video)
+        key = key64(record.impression_id)
+        slot = self._slot_of.get(key)
+        if slot is None:
+            slot = self._open(key, row, video, record)
+        elif record.revision <= self._revision[slot]:
+            self.duplicates += not stepped
+            return bool(stepped)
+        self._revision[slot] = record.revision
+        self.label[slot] = record.label
+        self.weight[slot] = self._weigh(record)
+        if new:
+            self.fresh[slot] = None
+        else:
+            self.trained[slot] = True
+        return True
+
+    @property
+    def users(self) -> int:
+        """Users that have a row."""
+        return len(self._rows)
+
+    @property
+    def kept(self) -> int:
+        """Examples that are kept."""
+        return len(self._slot_of)
+
+    def learned(self, slots: Ints) -> None:
+        """Note that a version has learned from these examples."""
+        self.trained[slots] = True
+        for slot in slots.tolist():
+            self.fresh.pop(slot, None)
+
+    def forget_trained(self, after: int) -> None:
+        """Drop the examples that arrived after record number `after` and were learned from; the steps stay."""
+        gone = np.flatnonzero(self.trained & (self.arrival > after))
+        for slot in gone.tolist():
+            del self._slot_of[int(self._impression[slot])]
+            self.fresh.pop(slot, None)
+        self.arrival[gone] = -1
+        self.trained[gone] = False
+
+    def replay(self, count: int, rng: np.random.Generator) -> Ints:
+        """Draw up to `count` distinct examples that a version has learned from and that are not new again."""
+        known = self.trained & (self.arrival >= 0)
+        known[np.fromiter(self.fresh, np.int64, len(self.fresh))] = False
+        slots = np.flatnonzero(known)
+        return rng.choice(slots, min(count, len(slots)), replace=False) if len(slots) else slots
+
+    def _weigh(self, record: Feedback) -> float:
+        weight = self.limits.provisional if record.provisional else 1.0
+        return weight * (self.limits.explored if record.propensity < EXPLORED_BELOW else 1.0)
+
+    def _open(self, key: int, row: int, video: int, record: Feedback) -> int:
+        slot, self._next = self._next, (self._next + 1) % self.limits.examples
+        if self.arrival[slot] >= 0:
+            del self._slot_of[int(self._impression[slot])]
+            self.fresh.pop(slot, None)
+        self._slot_of[key] = slot
+        self._impression[slot] = key
+        self.user[slot], self.video[slot], self._life[slot] = row, video, self.life[row]
+        self.context[slot] = context_offset(record)
+        self.arrival[slot] = self.records
+        self.trained[slot] = False
+        return slot
+
+    def _step(self, row: int, record: Feedback, video: int) -> bool:
+        """Put a step in its place; False when it is there already."""
+        count = int(self.step_count[row])
+        offsets = self.step_offset[row]
+        at = count
+        if count and record.offset <= offsets[count - 1]:
+            at = int(np.searchsorted(offsets[:count], record.offset))
+            if offsets[at] == record.offset or record.offset <= self.forgotten[row]:
+                return False
+        if count == self.limits.steps:
+            count = self._drop_oldest(row)
+            at = max(0, at - (self.limits.steps - count))
+        for column in (self.step_offset, self.step_video, self.step_behaviour):
+            column[row, at + 1 : count + 1] = column[row, at:count]
+        self.step_offset[row, at] = record.offset
+        self.step_video[row, at] = video
+        self.step_behaviour[row, at] = record.behaviour
+        self.step_count[row] = count + 1
+        return True
+
+    def _drop_oldest(self, row: int) -> int:
+        drop = max(1, self.limits.steps // 4)
+        self.forgotten[row] = self.step_offset[row, drop - 1]
+        for column in (self.step_offset, self.step_video, self.step_behaviour):
+            column[row, :-drop] = column[row, drop:].copy()
+        self.step_count[row] -= drop
+        return int(self.step_count[row])
+
+    def _row(self, user_id: str) -> int:
+        row = self._rows.get(user_id)
+        if row is not None:
+            self._rows.move_to_end(user_id)
+            return row
+        if len(self._rows) >= self.limits.users:
+            _, row = self._rows.popitem(last=False)
+        else:
+            row = len(self._rows)
+            if row == len(self.step_count):
+                self._grow()
+        self._rows[user_id] = row
+        self.step_count[row], self.forgotten[row] = 0, -1
+        self.life[row] += 1
+        return row
+
+    def _grow(self) -> None:
+        added = max(256, len(self.step_count))
+        for name in ("step_count", "forgotten", "life", "step_offset", "step_video", "step_behaviour"):
+            column = getattr(self, name)
+            setattr(self, name, np.concatenate([column, np.zeros((added, *column.shape[1:]), column.dtype)]))
+
+    def usable(self, slots: Ints) -> Ints:
+        """Return those slots whose user, video and context are still known, in the given order."""
+        rows = self.user[slots]
+        alive = (self.arrival[slots] >= 0) & (self._life[slots] == self.life[rows])
+        alive &= (self.context[slots] >= self.forgotten[rows]) & self.catalogue.known[self.video[slots]]
+        return slots[alive]
+
+    def steps_before(self, slots: Ints) -> Ints:
+        """Return how many kept steps [n] each example's hidden state had made."""
+        rows = self.user[slots]
+        valid = np.arange(self.limits.steps)[None, :] < self.step_count[rows][:, None]
+        return ((self.step_offset[rows] <= self.context[slots][:, None]) & valid).sum(axis=1)
+
+
+def context_offset(record: Feedback) -> int:
+    """Return the offset of the last event that the hidden state behind an impression had seen."""
+    if record.slate_id:
+        tail = record.slate_id.rpartition("-")[2]
+        if tail.isdecimal():
+            return int(tail)
+    return record.offset - 1

@@ -1,0 +1,181 @@
+"""Embedding tables beside the compiled step: they grow row by row, and a batch brings only its own rows to TensorFlow.
+
+A step of fixed shape is compiled once; a table inside it would be compiled anew whenever a video appears. So the rows
+of a batch go in as inputs, their gradients come out, and Adam is applied here, to those rows alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.batches import Batch
+from model.catalogue import Catalogue
+from model.examples import Ints
+from streams.core.hashing import draws, uniforms
+from streams.core.ports import Floats
+
+BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-8
+
+
+class Table:
+    """Rows [V, W] by 64-bit key, with Adam's moments.
+
+    Args:
+      scale: standard deviation of a new row; drawn from its key, so that the same key starts the same anywhere.
+      rates: [W] learning rates.
+      decay: decoupled weight decay, per unit of learning rate.
+      most: rows kept; those untouched for longest are dropped beyond it.
+    """
+
+    def __init__(self, width: int, scale: float, rates: Floats, decay: float, most: int) -> None:
+        self.width, self.scale, self.rates, self.decay, self.most = width, scale, rates, decay, most
+        self.load(np.zeros(0, np.int64), np.zeros((0, width), np.float32))
+
+    def load(self, keys: Ints, rows: Floats) -> None:
+        """Take over keys [V] and rows [V, W]; moments start at zero."""
+        self._row_of = {key: at for at, key in enumerate(keys.tolist())}
+        self._space = np.concatenate([rows, np.zeros((max(256, len(rows)), self.width), np.float32)])
+        self._first = np.zeros_like(self._space)
+        self._second = np.zeros_like(self._space)
+        self._touched = np.zeros(len(self._space), np.int64)
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def find(self, keys: Ints, grow: bool) -> Ints:
+        """Return rows of keys [n], -1 where there is none (key 0 never has one); `grow` gives rows to new keys."""
+        get = self._row_of.get
+        found = np.array([get(key, -1) for key in keys.tolist()], np.int64)
+        if grow and (missing := (found < 0) & (keys != 0)).any():
+            self._add(np.unique(keys[missing]))
+            return self.find(keys, False)
+        return found
+
+    def take(self, rows: Ints) -> Floats:
+        """Return rows [n, W]; zeros for -1."""
+        return np.where((rows >= 0)[:, None], self._space[rows], np.float32(0.0))
+
+    def update(self, rows: Ints, gradients: Floats, step: int) -> None:
+        """Apply one Adam step to `rows` [n], which may repeat or be -1, from gradients [n, W].
+
+        Source: Kingma and Ba 2015; lazily, as rows that are not in the batch do not move.
+        """
+        live = rows >= 0
+        unique, where = np.unique(rows[live], return_inverse=True)
+        if not len(unique):
+            return
+        total = np.zeros((len(unique), self.width), np.float32)
+        np.add.at(total, where, gradients[live])
+        first = self._first[unique] = BETA1 * self._first[unique] + (1 - BETA1) * total
+        second = self._second[unique] = BETA2 * self._second[unique] + (1 - BETA2) * total * total
+        size = np.sqrt(second / (1 - BETA2**step)) + EPSILON
+        moved = first / (1 - BETA1**step) / size + self.decay * self._space[unique]
+        self._space[unique] -= (self.rates * moved).astype(np.float32)
+        self._touched[unique] = step
+
+    def sorted(self) -> tuple[Ints, Floats]:
+        """Return keys [V] ascending and their rows [V, W], as copies."""
+        keys = np.fromiter(self._row_of, np.int64, len(self))
+        order = np.argsort(keys)
+        return keys[order], self._space[: len(self)][order]
+
+    def moments(self) -> tuple[Ints, Floats, Floats]:
+        """Return keys [V], and first and second moments [V, W], as copies."""
+        keys = np.fromiter(self._row_of, np.int64, len(self))
+        return keys, self._first[: len(self)].copy(), self._second[: len(self)].copy()
+
+    def set_moments(self, keys: Ints, first: Floats, second: Floats) -> None:
+        """Take over the moments of those keys that have a row."""
+        rows = self.find(keys, False)
+        live = rows >= 0
+        self._first[rows[live]], self._second[rows[live]] = first[live], second[live]
+
+    def trim(self) -> None:
+        """Drop the rows untouched for longest, down to `most`."""
+        if len(self) <= self.most:
+            return
+        keys, first, second = self.moments()
+        keep = np.sort(np.argsort(-self._touched[: len(self)], kind="stable")[: self.most])
+        touched = self._touched[keep]
+        self.load(keys[keep], self._space[: len(keys)][keep])
+        self._first[: len(keep)], self._second[: len(keep)] = first[keep], second[keep]
+        self._touched[: len(keep)] = touched
+
+    def _add(self, keys: Ints) -> None:
+        start, end = len(self), len(self) + len(keys)
+        if end > len(self._space):
+            for name in ("_space", "_first", "_second", "_touched"):
+                column = getattr(self, name)
+                more = np.zeros((max(end - len(column), len(column)), *column.shape[1:]), column.dtype)
+                setattr(self, name, np.concatenate([column, more]))
+        self._row_of.update(zip(keys.tolist(), range(start, end), strict=True))
+        if self.scale:
+            words = draws(keys.astype(np.uint64), self.width)
+            spread = self.scale * np.sqrt(12.0)  # of a uniform draw with that standard deviation
+            self._space[start:end] = (uniforms(words) - 0.5) * spread
+
+
+@dataclass(frozen=True)
+class Places:
+    """Rows of a batch's videos [u]: author, music, video, and the tags [u, K]; -1 where there is none."""
+
+    author: Ints
+    music: Ints
+    tags: Ints
+    tag_total: Ints
+    video: Ints
+
+
+class Tables:
+    """The four tables, and a batch's view of them: `content` and `video` rows in, their gradients out."""
+
+    def __init__(self, author: Table, tag: Table, music: Table, video: Table) -> None:
+        self.author, self.tag, self.music, self.video = author, tag, music, video
+
+    def named(self) -> dict[str, Table]:
+        """Return the tables by the name they have in the weights."""
+        return {"author": self.author, "tag": self.tag, "music": self.music, "video": self.video}
+
+    def trim(self) -> None:
+        """Drop rows beyond each table's bound, those untouched for longest first."""
+        for table in self.named().values():
+            table.trim()
+
+    def places(self, catalogue: Catalogue, batch: Batch, grow: bool) -> Places:
+        """Find the rows of a batch; `grow` gives rows to what has none."""
+        videos = batch.videos
+        tags = catalogue.tags[videos]
+        return Places(
+            author=self.author.find(catalogue.author[videos], grow),
+            music=self.music.find(catalogue.music[videos], grow),
+            tags=self.tag.find(tags.ravel(), grow).reshape(tags.shape),
+            tag_total=catalogue.tag_total[videos],
+            video=self.video.find(catalogue.keys[videos], grow),
+        )
+
+    def content(self, catalogue: Catalogue, batch: Batch, places: Places, size: int) -> Floats:
+        """Return content inputs [size, C]; row 0 and those beyond the batch's videos are zeros."""
+        mean = self.tag.take(places.tags.ravel()).reshape(*places.tags.shape, self.tag.width).sum(axis=1)
+        mean /= np.maximum(places.tag_total, 1)[:, None]
+        parts = [self.author.take(places.author), mean, self.music.take(places.music), catalogue.numbers[batch.videos]]
+        out = np.zeros((size, sum(part.shape[1] for part in parts)), np.float32)
+        out[1 : len(batch.videos) + 1] = np.concatenate(parts, axis=1)
+        return out
+
+    def residuals(self, places: Places, size: int) -> Floats:
+        """Return learned rows of the batch's videos [size, E+1], laid out as `content`."""
+        out = np.zeros((size, self.video.width), np.float32)
+        out[1 : len(places.video) + 1] = self.video.take(places.video)
+        return out
+
+    def update(self, places: Places, content: Floats, residuals: Floats, step: int) -> None:
+        """Apply gradients of `content` [U, C] and `residuals` [U, E+1] to the rows they came from."""
+        used, width = len(places.video), self.author.width
+        content, residuals = content[1 : used + 1], residuals[1 : used + 1]
+        tags = content[:, width : 2 * width] / np.maximum(places.tag_total, 1)[:, None]
+        self.author.update(places.author, content[:, :width], step)
+        self.tag.update(places.tags.ravel(), np.repeat(tags, places.tags.shape[1], axis=0), step)
+        self.music.update(places.music, content[:, 2 * width : 3 * width], step)
+        self.video.update(places.video, residuals, step)

@@ -1,0 +1,153 @@
+"""One round of fine-tuning: new examples beside replayed ones, from the weights in service to a judged candidate.
+
+The newest part of the new examples is held back: incumbent and candidate are judged on it, and the next round trains on
+it. What a refused candidate was trained on stays new, so that nothing is lost with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+
+from model.batches import BatchShape, batches
+from model.examples import Examples, Ints
+from model.gate import Verdict, judge, log_losses
+from model.nets import Net
+from model.weights import Weights
+from streams.core.ports import Floats
+
+
+@dataclass(frozen=True)
+class RoundOptions:
+    """How a round goes.
+
+    Attributes:
+      passes: times that the new examples are gone through.
+      replay: older examples per new one, drawn anew for each pass.
+      held_back: share of the new examples, newest first, that judges the candidate.
+      most_new: new examples in a round; older ones beyond it are left to replay.
+      user_share: largest share of a round's new examples from one user, though never fewer than `user_floor`.
+      margin: how much worse in log-loss a candidate may be.
+    """
+
+    passes: int = 2
+    replay: float = 1.0
+    held_back: float = 0.2
+    most_new: int = 16_000
+    user_share: float = 0.01
+    user_floor: int = 20
+    margin: float = 0.0
+
+
+@dataclass(frozen=True)
+class Split:
+    """Slots of a round: those to train on, those held back, and the arrival number up to which all is trained on."""
+
+    train: Ints
+    held: Ints
+    skipped: Ints
+    through: int
+
+
+@dataclass(frozen=True)
+class Round:
+    """What came of a round.
+
+    Attributes:
+      weights: the candidate, None when it was refused.
+      train_loss: mean loss of the new and replayed examples while they were trained on, in nats.
+      trained: examples gone through, passes and replay included.
+      new: new examples among them, each counted once.
+      through: arrival number up to which every record is learned from.
+    """
+
+    verdict: Verdict
+    weights: Weights | None
+    train_loss: float
+    trained: int
+    new: int
+    steps: int
+    seconds: float
+    through: int
+
+
+@dataclass
+class Learner:
+    """The net and the examples it learns from."""
+
+    net: Net
+    store: Examples
+    shape: BatchShape
+    options: RoundOptions
+    seed: int = 0
+    rounds: int = 0
+    rng: np.random.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(self.seed)
+
+    def round(self) -> Round:
+        """Train on what is new and judge the result; a refused candidate leaves the net as it was."""
+        started = perf_counter()
+        self.rounds += 1
+        plan = split(self.store, self.options)
+        before, optimiser = self.net.export(), self.net.optimiser()
+        incumbent = self._losses(plan.held)
+        train_loss, trained, steps = self._train(plan.train)
+        candidate = self._losses(plan.held)
+        held = self.store.usable(plan.held)
+        weights, users = self.store.weight[held], self.store.user[held]
+        verdict = judge(candidate[held], incumbent[held], weights, users, self.options.margin, self.rounds)
+        found: Weights | None = None
+        if verdict.accepted:
+            self.net.tables.trim()
+            found = self.net.export()
+            self.store.learned(np.concatenate([plan.train, plan.skipped]))
+        else:
+            self.net.load(before)
+            self.net.set_optimiser(optimiser)
+        seconds = perf_counter() - started
+        return Round(verdict, found, train_loss, trained, len(plan.train), steps, seconds, plan.through)
+
+    def _train(self, new: Ints) -> tuple[float, int, int]:
+        total, trained, steps = 0.0, 0, 0
+        for _ in range(self.options.passes):
+            old = self.store.replay(int(self.options.replay * len(new)), self.rng)
+            for batch in batches(self.store, np.concatenate([new, old]), self.shape, self.rng):
+                total += self.net.train(self.store.catalogue, batch) * len(batch.slots)
+                trained += len(batch.slots)
+                steps += 1
+        return total / max(trained, 1), trained, steps
+
+    def _losses(self, slots: Ints) -> Floats:
+        """Return losses by slot [C], nan where not asked for."""
+        losses = np.full(len(self.store.arrival), np.nan, np.float32)
+        for batch in batches(self.store, slots, self.shape):
+            logits = self.net.logits(self.store.catalogue, batch)
+            losses[batch.slots] = log_losses(logits, batch.label[: len(batch.slots)])
+        return losses
+
+
+def split(store: Examples, options: RoundOptions) -> Split:
+    """Divide the new examples; what was trained on before, with another label, is never held back."""
+    new = np.fromiter(store.fresh, np.int64, len(store.fresh))
+    new = new[np.argsort(store.arrival[new], kind="stable")]
+    new, skipped = new[-options.most_new :], new[: -options.most_new]
+    unseen = new[~store.trained[new]]
+    held = unseen[len(unseen) - int(round(options.held_back * len(unseen))) :]
+    through = int(store.arrival[held[0]]) - 1 if len(held) else store.records
+    train = new[~np.isin(new, held)]
+    kept = bounded(store.user[train], max(options.user_floor, int(options.user_share * len(train))))
+    return Split(train[kept], held, np.concatenate([skipped, train[~kept]]), through)
+
+
+def bounded(users: Ints, most: int) -> np.ndarray:
+    """Return which examples [n], oldest first, are among the newest `most` of their user."""
+    order = np.lexsort((-np.arange(len(users)), users))
+    ranked = users[order]
+    first = np.searchsorted(ranked, ranked, "left")
+    kept = np.zeros(len(users), np.bool_)
+    kept[order] = np.arange(len(users)) - first < most
+    return kept

@@ -6,7 +6,9 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
+from deploy.scrape import scrape
 from deploy.supervisor import ChildSpec, Supervisor
 from streams.config import ConfigError, Settings
 
@@ -22,12 +24,16 @@ def running_workers(
     Args:
       say: gets a sentence when one ended and when it was started again.
     Yields: what must be called about twice a second; it starts again what ended.
+    Raises:
+      ConfigError: a worker cannot be started, or no port is free; one sentence.
     """
     with Supervisor(settings.data_dir / "logs") as supervisor:
         for number, port in enumerate(_free_ports(settings, count), start=1):
             name = f"replay-{number}"
             command = ("worker", "--name", name, "--metrics-port", str(port), "--loglevel", "warn")
-            supervisor.start(ChildSpec(name, (sys.executable, "-m", "streams.main", *command)))
+            argv = (sys.executable, "-m", "streams.main", *command)
+            ready = partial(_serves, settings.http_host, port)
+            supervisor.start(ChildSpec(name, argv, ready=ready, ready_timeout_s=90))
             say(f"started worker {name}; its log is {supervisor.log(name)}")
 
         def look_after() -> None:
@@ -36,6 +42,10 @@ def running_workers(
                 say(f"worker {event.name} {ended if event.kind == 'exited' else 'was started again'}")
 
         yield look_after
+
+
+def _serves(host: str, port: int) -> bool:
+    return scrape(port, host) is not None
 
 
 def _free_ports(settings: Settings, count: int) -> list[int]:

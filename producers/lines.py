@@ -6,6 +6,7 @@ import csv
 import gzip
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
@@ -27,19 +28,21 @@ class Damage:
     """
 
     def __init__(self, say: Callable[[str], None] = lambda _: None, shown: int = 10) -> None:
-        self._say, self._shown = say, shown
+        self._say, self._left = say, shown
+        self._told = 0
         self.count = 0
 
-    def note(self, path: Path, line: int, what: str) -> None:
-        """Count a damaged line."""
+    def note(self, path: Path, line: int, what: str, grave: bool = False) -> None:
+        """Count a damaged line; one that is grave is told in any case."""
         self.count += 1
-        if self.count <= self._shown:
+        if self._left > 0 or grave:
+            self._left, self._told = self._left - 1, self._told + 1
             self._say(f"{path.name}, line {line}: {what}; it is left out")
 
     def conclude(self) -> None:
         """Say how many were not told of one by one."""
-        if self.count > self._shown:
-            self._say(f"{self.count - self._shown} more damaged lines are left out")
+        if self.count > self._told:
+            self._say(f"{self.count - self._told} more damaged lines are left out")
 
 
 def numbered_lines(path: Path, damage: Damage) -> Iterator[tuple[int, str]]:
@@ -53,7 +56,7 @@ def numbered_lines(path: Path, damage: Damage) -> Iterator[tuple[int, str]]:
     """
     number = 0
     try:
-        with _open(path) as file:
+        with _opened(path) as file:
             while chunk := file.readline(LINE_BYTES):
                 number += 1
                 if len(chunk) == LINE_BYTES and not chunk.endswith(b"\n"):
@@ -68,7 +71,8 @@ def numbered_lines(path: Path, damage: Damage) -> Iterator[tuple[int, str]]:
                 if line.strip():
                     yield number, line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        damage.note(path, number + 1, f"the compressed file is cut or damaged here ({error}), with all that follows")
+        what = f"the compressed file is cut or damaged here ({error}), and its rest cannot be read"
+        damage.note(path, number + 1, what, grave=True)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -184,11 +188,16 @@ def identity(row: Mapping[str, str], name: str, longest: int = 128) -> str:
     return text
 
 
-def _open(path: Path) -> IO[bytes]:
-    plain = path.open("rb")
-    start = plain.read(2)
-    plain.seek(0)
-    return cast(IO[bytes], gzip.open(plain, "rb")) if start == b"\x1f\x8b" else plain
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    with path.open("rb") as plain:
+        start = plain.read(2)
+        plain.seek(0)
+        if start == b"\x1f\x8b":
+            with gzip.open(plain, "rb") as unpacked:
+                yield cast(IO[bytes], unpacked)
+        else:
+            yield plain
 
 
 def _skip_line(file: IO[bytes]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -47,8 +47,6 @@ def event_number(run: str, identity: str) -> int | None:
     name, dash, digits = identity.rpartition("-")
     return int(digits) if dash and name == run and digits.isdecimal() else None
 
-
-# -- KuaiRand ---------------------------------------------------------------------------------------------------------
 
 _ACTIONS = {
     "is_like": EventType.LIKE,
@@ -116,6 +114,7 @@ class KuairandLog:
     """KuaiRand-Pure in a folder: `stream_*.csv.gz`, `video_features_basic_pure.csv`, `warm_sequences_*.jsonl.gz`."""
 
     folder: Path
+    latest_ms: int = LAST_MS  # an exposure after it is damage: a clock was wrong
 
     def exposures(self, damage: Damage) -> Iterator[Exposure]:
         """Yield the exposures of all stream files, by file name.
@@ -128,7 +127,7 @@ class KuairandLog:
             line = 0
             for line, row in table(path, damage, _STREAM_COLUMNS):
                 try:
-                    exposure = _exposure(row, before + line)
+                    exposure = _exposure(row, before + line, self.latest_ms)
                 except BadLine as error:
                     damage.note(path, line, str(error))
                 else:
@@ -170,12 +169,12 @@ class KuairandLog:
         return found
 
 
-def _exposure(row: Any, line: int) -> Exposure:
+def _exposure(row: Any, line: int, latest_ms: int) -> Exposure:
     return Exposure(
         number=line,
         user_id=identity(row, "user_id"),
         video_id=identity(row, "video_id"),
-        time_ms=whole(row, "time_ms", 0, LAST_MS),
+        time_ms=whole(row, "time_ms", 0, latest_ms),
         play_ms=whole(row, "play_time_ms", 0, DAY_MS),
         duration_ms=whole(row, "duration_ms", 0, DAY_MS),
         long_view=bool(whole(row, "long_view", 0, 1)),
@@ -213,8 +212,6 @@ def _history(text: str) -> History:
         raise BadLine(f"not a history: {type(error).__name__}: {error}"[:200]) from None
 
 
-# -- interactions -----------------------------------------------------------------------------------------------------
-
 _USER_NAMES = ("user_id", "user", "userid", "session_id", "sessionid", "visitorid")
 _ITEM_NAMES = ("item_id", "item", "itemid", "video_id", "videoid", "product_id", "movieid")
 _TIME_NAMES = ("time_ms", "time", "timestamp", "event_time", "datetime")
@@ -245,7 +242,8 @@ class InteractionsLog:
     value: str = ""
     delimiter: str = ""  # empty: the one that stands most often in the header
     time_unit: TimeUnit = "auto"  # auto: told by the first row that can be read
-    liked_from: float = field(default=1.0)
+    liked_from: float = 1.0
+    latest_ms: int = LAST_MS  # an interaction after it is damage: a clock was wrong
 
     def rows(self, damage: Damage) -> Iterator[Interaction]:
         """Yield the interactions in the order of the file.
@@ -265,6 +263,8 @@ class InteractionsLog:
                     unit = detect_unit(row[time])
                 value = number(row, self.value) if self.value else None
                 at = _time_ms(row[time], unit, time)
+                if at > self.latest_ms:
+                    raise BadLine(f"{time} is {row[time][:40]}, in the future")
                 yield Interaction(line, identity(row, user), identity(row, item), at, value)
             except BadLine as error:
                 damage.note(self.path, line, str(error))

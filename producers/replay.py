@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 
 from kafka.errors import KafkaError
 
@@ -23,19 +22,15 @@ from producers.lines import Damage
 from producers.logs import RecordedLog, event_number
 from producers.preflight import Span, check_now, check_topic
 from producers.sending import Sender
+from producers.session import Session, Stalled
 from producers.tally import PoolSize, Tally
+from producers.view import View
 from producers.watching import StoredStates, Watcher
 from streams.clock import Clock
 from streams.codecs import BadRecord, Decoder
 from streams.config import ConfigError, Settings
 from streams.core.events import Event
 from streams.topics import HOUR_MS, Topics
-
-SETTLE_S = 1.0  # five polls of a worker's broadcast consumer
-FIRST_EVENTS = 64  # sent alone: enough that each of a few partitions has some
-FIRST_EVENTS_S = 15.0  # the longest wait for their slates
-_CHUNK = 500  # events between two looks at what was published
-_UNACKNOWLEDGED = 20_000  # most events in the producer's memory
 
 _decode_event = Decoder(Event)
 
@@ -51,7 +46,7 @@ class Options:
       patience_s: give up when nothing has been applied for so long.
       force: replay into a topic whose time has passed the log.
       extend_retention: raise the retention of `events` on a cluster that is not the embedded broker too.
-      starts_workers: workers are on their way, so that none in the group is nothing to speak of.
+      coming: workers that were started for this replay; they are waited for.
     """
 
     run: str
@@ -60,7 +55,7 @@ class Options:
     patience_s: float = 60.0
     force: bool = False
     extend_retention: bool = False
-    starts_workers: bool = False
+    coming: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,9 +95,10 @@ class Result:
         if not self.complete:
             return f"not finished: {self.applied} of {self.events} events are applied; go on with --run {self.run}"
         if self.exactly_once:
+            short = f"; {self.slates_short} slates chose from a part of the videos" if self.slates_short else ""
             return (
                 f"every one of {self.events} events was applied exactly once; {self.users_with_slate} of {self.users} "
-                f"users have a slate, {self.feedback} impressions have feedback"
+                f"users have a slate, {self.feedback} impressions have feedback{short}"
             )
         return (
             f"not every event was applied exactly once: {self.applied} of {self.events} are confirmed, "
@@ -132,14 +128,6 @@ class Survey:
         return survey
 
 
-@dataclass
-class View:
-    """Who watches: `say` gets sentences, `show` the stage, what is done of it and the total."""
-
-    say: Callable[[str], None] = lambda _: None
-    show: Callable[[str, int, int], None] = lambda stage, done, total: None
-
-
 class Replay:
     """One replay of a log. `look_after` is called about twice a second, for a supervisor to look after workers."""
 
@@ -160,8 +148,6 @@ class Replay:
         self._tally = Tally(options.run, pool, frozenset(video.video_id for video in self._videos))
         self._began = self._clock.monotonic()
         self._ended: float | None = None
-        self._sent_to: dict[int, int] = {}  # of events, by partition
-        self._total = 1
         self._users_off = 0
         self._complete = False
 
@@ -205,141 +191,70 @@ class Replay:
         )
 
     def _run(self, cluster: Cluster) -> None:
-        survey = Survey.of(self._log.events(self._options.run, self._damage))
+        options = self._options
+        survey = Survey.of(self._log.events(options.run, self._damage))
         self._damage.conclude()
         if not survey.events:
             raise ConfigError("the log has no event that can be read")
-        self._total = survey.events
         states = StoredStates(self._settings, cluster)
         self._tally.start_from(dict(states.update()))
-        if self._options.resume:
-            self._find_sent(cluster)
-        self._check(cluster, survey)
+        sent_to = self._find_sent(cluster) if options.resume else {}
+        self._check(cluster, Survey.of(self._unsent()) if sent_to else survey)
         watcher = Watcher(
-            self._settings, cluster, self._tally, self._options.patience_s, self._look_after, self._options.resume
+            self._settings, cluster, self._tally, options.patience_s, self._look_after, from_start=bool(sent_to)
         )
         with closing(watcher), closing(Sender(self._settings)) as sender:
             self._began = self._clock.monotonic()
-            self._send_videos(sender, watcher)
-            self._send_events(sender, watcher, survey)
-            self._complete = self._await(watcher)
+            session = Session(self._settings, sender, watcher, self._tally, self._view, sent_to, survey.events)
+            self._complete = self._send(session, survey)
             self._ended = self._clock.monotonic()
-        if self._complete:
-            self._users_off = len(self._tally.users_off(states.update()))
+        self._users_off = len(self._tally.users_off(states.update())) if self._complete else 0
 
-    def _find_sent(self, cluster: Cluster) -> None:
-        """Count what the topic holds of this run."""
-        ends = cluster.ends(self._topics.events)
-        for record in cluster.read(self._topics.events, {}, ends):
+    def _send(self, session: Session, survey: Survey) -> bool:
+        """Send what the topic lacks and wait for all of it; False when patience ended."""
+        events = self._unsent()
+        if not survey.in_order:
+            self._view.say("the log is not in the order of time; it is sorted in memory")
+            events = iter(sorted(events, key=lambda event: (event.event_time_ms, event.user_id, event.video_id)))
+        try:
+            if session.send_videos(self._videos, self._options.coming):
+                session.send_first(events)
+            elif not self._options.coming:
+                self._view.say(
+                    f"no worker reads {self._topics.events} in group {self._settings.app_id}; start one with "
+                    "'freshloop worker', or say --workers 1"
+                )
+            session.send_events(events, self._options.speed)
+            session.finish()
+        except Stalled:
+            return False
+        return True
+
+    def _find_sent(self, cluster: Cluster) -> dict[int, int]:
+        """Count what the topic holds of this run; return the offset after its last event, by partition."""
+        sent_to: dict[int, int] = {}
+        for record in cluster.read(self._topics.events, {}, cluster.ends(self._topics.events)):
             try:
                 event = _decode_event(record.value)
             except BadRecord:
                 continue
             if event_number(self._options.run, event.event_id) is not None:
                 self._tally.send(event, record.offset)
-                self._sent_to[record.partition] = record.offset + 1
-        if self._sent_to:
+                sent_to[record.partition] = record.offset + 1
+        if sent_to:
             self._view.say(f"{len(self._tally.sent)} events of run {self._options.run} are in the topic already")
+        return sent_to
 
-    def _check(self, cluster: Cluster, survey: Survey) -> None:
-        left = Survey.of(self._unsent()) if self._sent_to else survey
+    def _check(self, cluster: Cluster, left: Survey) -> None:
         if not left.events:
             return
         span, options, say = Span(left.first_ms, left.last_ms), self._options, self._view.say
-        check_topic(self._settings, cluster, span, self._clock.now_ms(), options.extend_retention, say)
         check_now(cluster.newest_ms(self._topics.events), span, self._tally.pool, options.force, say)
+        check_topic(self._settings, cluster, span, self._clock.now_ms(), options.extend_retention, say)
 
     def _unsent(self) -> Iterator[Event]:
-        """Yield the events that the topic does not hold; their damage has been told."""
+        """Yield the events that the topic does not hold; damage has been told of before."""
         for event in self._log.events(self._options.run, Damage()):
             number = event_number(self._options.run, event.event_id)
             if number is not None and number not in self._tally.sent:
                 yield event
-
-    def _send_videos(self, sender: Sender, watcher: Watcher) -> None:
-        for count, video in enumerate(self._videos, start=1):
-            sender.send(self._topics.videos, video.video_id, video)
-            if count % _CHUNK == 0:
-                self._view.show("videos", count, len(self._videos))
-        sender.flush()
-        watcher.ask()
-        if watcher.workers:
-            self._pause(watcher, SETTLE_S)
-        elif not self._options.starts_workers:
-            self._view.say(
-                f"no worker reads {self._topics.events} in group {self._settings.app_id}; start one with "
-                "'freshloop worker', or say --workers 1"
-            )
-
-    def _send_events(self, sender: Sender, watcher: Watcher, survey: Survey) -> None:
-        events = self._unsent()
-        if not survey.in_order:
-            self._view.say("the log is not in the order of time; it is sorted in memory")
-            events = iter(sorted(events, key=lambda event: (event.event_time_ms, event.user_id, event.video_id)))
-        self._send_first(sender, watcher, events)
-        started, first_ms = self._clock.monotonic(), None
-        for count, event in enumerate(events, start=1):
-            first_ms = event.event_time_ms if first_ms is None else first_ms
-            if self._options.speed is not None:
-                self._wait_until(
-                    sender, watcher, started + (event.event_time_ms - first_ms) / 1000 / self._options.speed
-                )
-            self._send(sender, event)
-            if count % _CHUNK == 0:
-                self._look(watcher)
-            if count % _UNACKNOWLEDGED == 0:
-                sender.flush()
-        sender.flush()
-        self._note_ends(sender)
-
-    def _send_first(self, sender: Sender, watcher: Watcher, events: Iterator[Event]) -> None:
-        """Send the first events alone until their slates choose from every video."""
-        if not watcher.workers:
-            return  # one that starts now reads every video before it takes a partition
-        deadline = self._clock.monotonic() + FIRST_EVENTS_S
-        while self._clock.monotonic() < deadline:
-            short, full = self._tally.short_slates, self._tally.full_slates
-            first = list(islice(events, FIRST_EVENTS))
-            for event in first:
-                self._send(sender, event)
-            sender.flush()
-            while self._tally.full_slates - full + self._tally.short_slates - short < len(first):
-                if self._clock.monotonic() > deadline:
-                    break
-                self._look(watcher, 0.1)
-            if self._tally.short_slates == short:
-                return
-            self._pause(watcher, SETTLE_S)
-
-    def _send(self, sender: Sender, event: Event) -> None:
-        sender.send(self._topics.events, event.user_id, event, event.event_time_ms)
-        self._tally.send(event)
-
-    def _wait_until(self, sender: Sender, watcher: Watcher, due: float) -> None:
-        while (left := due - self._clock.monotonic()) > 0.002:
-            self._look(watcher, min(left, 0.5))
-            self._note_ends(sender)
-            if all(watcher.committed.get(number, 0) >= end for number, end in self._sent_to.items()):
-                watcher.rest()
-
-    def _note_ends(self, sender: Sender) -> None:
-        self._sent_to |= sender.ends.get(self._topics.events, {})
-
-    def _await(self, watcher: Watcher) -> bool:
-        """Wait until the workers have committed what was sent, and read all they published; False when they stall."""
-        while not all(watcher.committed.get(number, 0) >= end for number, end in self._sent_to.items()):
-            if watcher.stalled:
-                return False
-            self._look(watcher, 0.2)
-        watcher.read_to_end()
-        self._look(watcher)
-        return True
-
-    def _pause(self, watcher: Watcher, seconds: float) -> None:
-        until = self._clock.monotonic() + seconds
-        while (left := until - self._clock.monotonic()) > 0:
-            self._look(watcher, min(left, 0.2))
-
-    def _look(self, watcher: Watcher, timeout_s: float = 0.0) -> None:
-        watcher.poll(timeout_s)
-        self._view.show("events", len(self._tally.confirmed), self._total)

@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from producers.logs import InteractionsLog, KuairandLog, RecordedLog, TimeUnit
-from producers.replay import Options, Replay, View
-from streams.admin import require_topics
+from producers.replay import Options, Replay
+from producers.view import Bar, View
+from streams.admin import create_topics, require_topics
 from streams.clock import Clock
 from streams.config import ConfigError, Settings, load_settings
 
 INCOMPLETE = 3  # exit code: patience ended
 NOT_ONCE = 1  # exit code: everything is accounted for, and something is off
-_LINE_S = 10.0  # between two lines of progress where there is no terminal
 
 Say = Callable[[str], None]
 #: Starts so many workers for the duration; gives what looks after them.
@@ -34,37 +32,6 @@ class Format(StrEnum):
 
     KUAIRAND = "kuairand"
     INTERACTIONS = "interactions"
-
-
-class Bar(View):
-    """Progress on stderr: a bar on a terminal, else a line now and then."""
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal, transient=True)
-        self._tasks: dict[str, TaskID] = {}
-        self._clock, self._told = Clock(), 0.0
-        super().__init__(self._say, self._show)
-
-    def __enter__(self) -> Bar:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def _say(self, text: str) -> None:
-        self._console.print(f"freshloop: {text}", soft_wrap=True, markup=False)
-
-    def _show(self, stage: str, done: int, total: int) -> None:
-        if self._console.is_terminal:
-            if stage not in self._tasks:
-                self._tasks[stage] = self._bar.add_task(stage, total=total)
-            self._bar.update(self._tasks[stage], completed=done, total=total)
-        elif (now := self._clock.monotonic()) - self._told >= _LINE_S:
-            self._told = now
-            self._say(f"{stage}: {done} of {total}")
 
 
 def parse_speed(text: str) -> float | None:
@@ -105,7 +72,7 @@ def data_path(settings: Settings, asked: Path | None, name: str) -> Path:
     """
     path = asked or settings.data / name
     if not path.exists():
-        where = "" if asked else ", named by FRESHLOOP_DATA"
+        where = "" if asked else " (the folder that FRESHLOOP_DATA names)"
         raise ConfigError(f"{path}{where} does not exist; say where the log is: freshloop replay {name} PATH")
     return path
 
@@ -158,14 +125,18 @@ def replay_command(workers: Workers) -> Callable[..., None]:
             patience_s=patience,
             force=force,
             extend_retention=extend_retention,
-            starts_workers=workers_wanted > 0,
+            coming=workers_wanted,
         )
         if log_format is Format.KUAIRAND:
-            log: RecordedLog = KuairandLog(data_path(settings, path, "kuairand"))
+            log: RecordedLog = KuairandLog(data_path(settings, path, "kuairand"), Clock().now_ms())
         else:
             log = _interactions(path, user, item, time, value, delimiter, time_unit, liked_from)
-        require_topics(settings)
-        with Bar() as view:
+        with Bar("events applied") as view:
+            if workers_wanted:
+                for done in create_topics(settings):
+                    view.say(done)
+            else:
+                require_topics(settings)
             _replay(settings, log, options, view, workers, workers_wanted, as_json)
 
     return replay
@@ -206,7 +177,7 @@ def _interactions(
         raise typer.BadParameter("must be one character, or 'tab'", param_hint="--delimiter")
     for known in get_args(TimeUnit):
         if unit == known:
-            return InteractionsLog(path, user, item, time, value, delimiter, known, liked_from)
+            return InteractionsLog(path, user, item, time, value, delimiter, known, liked_from, Clock().now_ms())
     raise typer.BadParameter(f"must be one of {', '.join(get_args(TimeUnit))}", param_hint="--time-unit")
 
 

@@ -9,9 +9,10 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
 from kafka.errors import KafkaError
 
-from streams.config import Settings
+from streams.config import ConfigError, Settings
 
-_QUIET_POLL_MS = 200
+_POLL_MS = 200
+_QUIET_POLLS = 150  # 30 s without a record where some must be
 
 
 class Cluster:
@@ -96,8 +97,13 @@ class Cluster:
             return
         consumer = self.consumer({tp: start for tp, (start, _) in wanted.items()})
         try:
+            quiet = 0
             while any(consumer.position(tp) < end for tp, (_, end) in wanted.items()):
-                for tp, records in consumer.poll(timeout_ms=_QUIET_POLL_MS).items():
+                found = consumer.poll(timeout_ms=_POLL_MS)
+                quiet = 0 if found else quiet + 1
+                if quiet == _QUIET_POLLS:
+                    raise ConfigError(f"topic {topic} at {self._settings.bootstrap} gives no records; try again")
+                for tp, records in found.items():
                     yield from (record for record in records if record.offset < wanted[tp][1])
         finally:
             consumer.close()

@@ -97,7 +97,7 @@ def check_now(newest_ms: int, span: Span, pool: PoolSize, force: bool, say: Call
         raise ConfigError(
             f"the events topic already holds records up to {newest} UTC, when {lost} of this log's {len(pool)} videos "
             "have expired, and its time never goes back; replay with another FRESHLOOP_TOPIC_PREFIX and "
-            "FRESHLOOP_APP_ID, or after 'freshloop broker wipe', or say --force"
+            "FRESHLOOP_APP_ID, or after 'freshloop broker wipe' and removing the workers' folder, or say --force"
         )
     say(
         f"the events topic already holds records up to {newest} UTC; "

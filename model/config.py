@@ -1,35 +1,69 @@
-"""Sizes and form of the model; every part of one installation must agree on them."""
+"""What fixes the shape of a model; every part of one installation must agree on it."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
+from streams.config import Settings
 from streams.core.behaviour import BEHAVIOUR_SIZE
 from streams.core.events import Kind
 
+HeadName = Literal["interaction", "concat"]
+
+MAX_SIZE = 4096
+
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides the shapes of the weights, and the seed of those before anything was learned.
+    """Sizes of the weights; part of every manifest.
 
     Attributes:
-      hidden_size, embedding_size, category_size: H, E and Cf of `model.weights`.
-      behaviour_size: F; a version made for other behaviour features does not fit.
+      head: `interaction`, whose order is personal, or `concat`, as published.
+      hidden_size, embedding_size, category_size: H, E and Cf.
+      seed: of version 0; it changes no shape.
     """
 
-    head: Literal["interaction", "concat"] = "interaction"
+    head: HeadName = "interaction"
     hidden_size: int = 64
     embedding_size: int = 32
     category_size: int = 16
-    behaviour_size: int = BEHAVIOUR_SIZE
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.head not in get_args(HeadName):
+            raise ValueError(f"head must be one of {', '.join(get_args(HeadName))}, not {self.head!r}")
+        for name in ("hidden_size", "embedding_size", "category_size"):
+            if not 1 <= getattr(self, name) <= MAX_SIZE:
+                raise ValueError(f"{name} must be from 1 to {MAX_SIZE}, not {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, but is {self.seed}")
 
     @property
     def content_size(self) -> int:
-        """C: author, tags, music, log duration and the kind."""
+        """Columns C of a video's content: author, tags, music, duration and kind."""
         return 3 * self.category_size + 1 + len(Kind)
 
-    def fits(self, other: ModelConfig) -> bool:
-        """Return whether weights of `other` can serve here; the seed does not matter."""
-        return msgspec.structs.replace(self, seed=0) == msgspec.structs.replace(other, seed=0)
+    @property
+    def input_size(self) -> int:
+        """Columns of a GRU input: video vector and behaviour."""
+        return self.embedding_size + BEHAVIOUR_SIZE
+
+    def differences(self, other: ModelConfig) -> list[str]:
+        """Return what keeps weights of `other` from serving here, a phrase each."""
+        names = ("head", "hidden_size", "embedding_size", "category_size")
+        return [
+            f"{name} {getattr(other, name)}, not {getattr(self, name)}"
+            for name in names
+            if getattr(self, name) != getattr(other, name)
+        ]
+
+
+def model_config(settings: Settings) -> ModelConfig:
+    """Return the model's configuration."""
+    return ModelConfig(
+        head=settings.head,
+        hidden_size=settings.hidden_size,
+        embedding_size=settings.embedding_size,
+        seed=settings.model_seed,
+    )

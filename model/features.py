@@ -1,9 +1,15 @@
-"""What is known of a video before anybody watched it, as numbers: the content input of the video tower."""
+"""Videos to numbers: the keys of their categories and their numeric content, then the content input of the video tower.
+
+Shared by serving and training, so that both see the same video.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import log1p
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,56 +18,77 @@ from streams.core.events import Kind, Video
 from streams.core.hashing import key64
 from streams.core.ports import Floats
 
-Keys = NDArray[np.int64]
+Ints = NDArray[np.int64]
 
-MAX_TAGS = 8  # of a video that count; those beyond count as rows of zeros in the mean
+MAX_TAGS = 8  # tags of a video that are looked up; those beyond count in the mean as unknown ones do, with zeros
 _KINDS = tuple(Kind)
 NUMBERS = 1 + len(_KINDS)
 
+#: One video: keys (0 where there is none; an unused tag is 0 too), number of tags, and numeric content.
+VIDEO = np.dtype(
+    [
+        ("key", "<i8"),
+        ("author", "<i8"),
+        ("music", "<i8"),
+        ("tags", "<i8", (MAX_TAGS,)),
+        ("tag_total", "<i8"),
+        ("numbers", "<f4", (NUMBERS,)),
+    ]
+)
+_LAYOUT = struct.Struct(f"<{4 + MAX_TAGS}q{NUMBERS}f")
+_CACHED = 1 << 15  # 112 bytes each, and more than the pool's default capacity: a new version finds all of them
+
 
 def numbers(video: Video) -> tuple[float, ...]:
-    """Return [NUMBERS]: log1p of the duration in seconds over 5, and the kind one-hot."""
-    return (log1p(video.duration_ms / 1000.0) / 5.0, *(float(video.kind is kind) for kind in _KINDS))
+    """Return the numeric content [NUMBERS]: log1p of the duration in seconds over 5, and the kind one-hot."""
+    return (log1p(video.duration_ms / 1000.0) / 5.0, *(float(kind is video.kind) for kind in _KINDS))
 
 
-def lookup(table: Keys, keys: Keys) -> NDArray[np.int64]:
-    """Return rows of `keys` [n] in a table's ascending keys [V], -1 where there is none."""
+def features(videos: Sequence[Video]) -> NDArray[Any]:
+    """Return features [N] (dtype `VIDEO`) of the videos, in order."""
+    return np.frombuffer(b"".join(map(_packed, videos)), VIDEO) if videos else np.zeros(0, VIDEO)
+
+
+@lru_cache(maxsize=_CACHED)
+def _packed(video: Video) -> bytes:
+    tags = [key64(tag) for tag in video.tags[:MAX_TAGS]]
+    return _LAYOUT.pack(
+        key64(video.video_id),
+        key64(video.author_id),
+        key64(video.music_id) if video.music_id else 0,
+        *tags,
+        *(0,) * (MAX_TAGS - len(tags)),
+        len(video.tags),
+        *numbers(video),
+    )
+
+
+def lookup(table: Ints, keys: Ints) -> Ints:
+    """Return the rows of `keys` in the ascending `table` [V], same shape as `keys`; -1 where absent and for key 0."""
     if not len(table):
-        return np.full(len(keys), -1, np.int64)
-    place = np.minimum(np.searchsorted(table, keys), len(table) - 1)
-    return np.where(table[place] == keys, place, -1)
+        return np.full(keys.shape, -1, np.int64)
+    at = np.minimum(np.searchsorted(table, keys), len(table) - 1)
+    return np.where((table[at] == keys) & (keys != 0), at, -1)
 
 
-def rows_of(keys: Keys, rows: Floats, wanted: Keys) -> Floats:
-    """Return rows [n, W] of a table for the keys `wanted` [n]; zeros where it has none."""
-    place = lookup(keys, wanted)
+def take(rows: Floats, index: Ints) -> Floats:
+    """Return `rows` [V, W] at `index` [...]; zeros for -1."""
     if not len(rows):
-        return np.zeros((len(wanted), rows.shape[1]), np.float32)
-    return np.where((place >= 0)[:, None], rows[place], np.float32(0.0))
+        return np.zeros((*index.shape, rows.shape[1]), np.float32)
+    return np.where((index >= 0)[..., None], rows[index], np.float32(0.0))
 
 
-def video_keys(videos: Sequence[Video]) -> Keys:
-    """Return keys [N] of videos."""
-    return np.array([key64(video.video_id) for video in videos], np.int64)
+def content(found: NDArray[Any], weights: Mapping[str, NDArray[Any]]) -> Floats:
+    """Return content inputs [N, C] of features [N]: author row, mean of the tag rows, music row, numbers."""
+
+    def rows(name: str, keys: Ints) -> Floats:
+        return take(weights[f"table.{name}.rows"], lookup(weights[f"table.{name}.keys"], keys))
+
+    total = np.maximum(found["tag_total"], 1).astype(np.float32)
+    tags = rows("tag", found["tags"]).sum(axis=1) / total[:, None]
+    return np.concatenate([rows("author", found["author"]), tags, rows("music", found["music"]), found["numbers"]], 1)
 
 
-class Categories:
-    """Keys of the categories of N videos.
-
-    Attributes:
-      author, music: int64 [N]; 0 where a video has none.
-      tags: int64 [N, MAX_TAGS]; 0 beyond a video's tags.
-      tag_total: float32 [N, 1]; tags of a video, at least 1.
-      numbers: float32 [N, NUMBERS].
-    """
-
-    def __init__(self, videos: Sequence[Video]) -> None:
-        self.author = np.array([key64(video.author_id) for video in videos], np.int64)
-        self.music = np.array([key64(video.music_id) if video.music_id else 0 for video in videos], np.int64)
-        self.tags = np.zeros((len(videos), MAX_TAGS), np.int64)
-        for row, video in enumerate(videos):
-            tags = [key64(tag) for tag in video.tags[:MAX_TAGS]]
-            self.tags[row, : len(tags)] = tags
-        total = [[max(1, len(video.tags))] for video in videos]
-        self.tag_total = np.array(total, np.float32).reshape(-1, 1)
-        self.numbers = np.array([numbers(video) for video in videos], np.float32).reshape(-1, NUMBERS)
+def residuals(found: NDArray[Any], weights: Mapping[str, NDArray[Any]]) -> Floats:
+    """Return learned rows [N, E+1] of features [N]: E to add before the tanh, and the bias of the video."""
+    return take(weights["table.video.rows"], lookup(weights["table.video.keys"], found["key"]))

@@ -1,53 +1,51 @@
-"""The arithmetic of serving in NumPy, in tiles of fixed size: the bits of a row do not depend on the batch around it."""
+"""The recurrent step and the dense layer in NumPy, in padded tiles: a row's bits do not depend on the batch around it."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 
 from streams.core.ports import Floats
-from streams.core.ranking import TILE
+from streams.core.ranking import TILE, product
 
 
-def in_tiles(function: Callable[..., Floats], width: int, *inputs: Floats) -> Floats:
-    """Apply a row-wise function of arrays [B, ...] to padded tiles of 64 rows; returns [B, width] float32."""
-    rows = len(inputs[0])
-    out = np.empty((rows, width), np.float32)
-    for start in range(0, rows, TILE):
-        tiles = [_tile(array, start) for array in inputs]
-        out[start : start + TILE] = function(*tiles)[: rows - start]
+def padded(rows: Floats) -> Floats:
+    """Return `rows` [B, W] filled up with zeros to a multiple of the tile, so that every vector operation is whole."""
+    short = -len(rows) % TILE
+    if not short:
+        return np.ascontiguousarray(rows)
+    return np.concatenate([rows, np.zeros((short, rows.shape[1]), np.float32)])
+
+
+def dense(rows: Floats, kernel: Floats, bias: Floats) -> Floats:
+    """Return `rows @ kernel + bias` [B, O] of rows [B, I], kernel [I, O] and bias [O]."""
+    out = product(rows, kernel.T)
+    out += bias
     return out
 
 
-def _tile(array: Floats, start: int) -> Floats:
-    tile = np.zeros((TILE, *array.shape[1:]), np.float32)
-    part = array[start : start + TILE]
-    tile[: len(part)] = part
-    return tile
-
-
-def sigmoid(x: Floats) -> Floats:
-    """Return the logistic function of `x`, same shape; no overflow warning, since `exp` of a large value is clipped."""
-    one = np.float32(1.0)
-    clipped: Floats = one / (one + np.exp(np.minimum(-x, np.float32(88.0))))
-    return clipped
+def sigmoid(values: Floats) -> Floats:
+    """Return the logistic function of `values`; the form with tanh never overflows."""
+    half = np.float32(0.5)
+    found: Floats = half * np.tanh(half * values) + half
+    return found
 
 
 def gru_step(hidden: Floats, inputs: Floats, kernel: Floats, recurrent: Floats, bias: Floats) -> Floats:
-    """Advance hidden [B, H] by one step on inputs [B, I]: Keras' `GRU(reset_after=True)`, its weights unchanged.
+    """Advance each hidden state by one step.
 
     Args:
-      kernel: [I, 3H], gates in the order update, reset, candidate.
-      recurrent: [H, 3H].
-      bias: [2, 3H], of the input and of the recurrent part.
-    Source: Cho et al. 2014, with the reset gate after the product.
+      hidden: [B, H] float32; zeros for a new user.
+      inputs: [B, I] float32.
+      kernel, recurrent, bias: [I, 3H], [H, 3H], [2, 3H] as Keras `GRU(reset_after=True)` holds them.
+    Returns: [B, H], in input order.
+    Source: Cho et al. 2014, with the reset gate after the product, as in cuDNN and Keras.
     """
-    size = hidden.shape[1]
-    given = inputs @ kernel + bias[0]
-    inner = hidden @ recurrent + bias[1]
-    gates = sigmoid(given[:, : 2 * size] + inner[:, : 2 * size])
+    count, size = hidden.shape
+    hidden = padded(hidden)
+    outer = dense(padded(inputs), kernel, bias[0])
+    inner = dense(hidden, recurrent, bias[1])
+    gates = sigmoid(outer[:, : 2 * size] + inner[:, : 2 * size])
     update, reset = gates[:, :size], gates[:, size:]
-    candidate = np.tanh(given[:, 2 * size :] + reset * inner[:, 2 * size :])
+    candidate = np.tanh(outer[:, 2 * size :] + reset * inner[:, 2 * size :])
     advanced: Floats = update * hidden + (np.float32(1.0) - update) * candidate
-    return advanced
+    return advanced[:count]

@@ -1,117 +1,141 @@
-"""What a version says of itself, and which one serves: the records of the `models` topic beside the weights."""
+"""What the `models` topic holds beside weights: manifests, the record of what serves, and the keys of all records.
+
+Keys: `name/version/chunk/i`, `name/version/manifest` and `name/current`; one key per piece, since compaction keeps the
+last value of a key.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
 from model.config import ModelConfig
-from model.weights import Weights, sha256, to_bytes
+from streams.codecs import Decoder
+from streams.core.events import Record
 
-CHUNK_BYTES = 900_000  # below the broker's default limit for one message
-
-_Number = Annotated[int, Meta(ge=0)]
-
-
-class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """How the gate judged: mean log-loss (nats) of both on examples that neither was trained on."""
-
-    candidate: float
-    incumbent: float
-    difference: float  # candidate - incumbent
-    low: float  # of the 95 % interval of the difference
-    high: float
-    examples: int
-    users: int
+Count = Annotated[int, Meta(ge=0)]
+Sha256 = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")]
+Why = Annotated[str, Meta(max_length=300)]
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """One version. A refused one has no chunks: it is recorded, and never serves.
+class Evaluation(Record, frozen=True):
+    """What the gate found on held-back feedback.
 
     Attributes:
+      accepted: whether the version may serve; `reason` says why, or why not.
+      candidate_loss, incumbent_loss: mean log-loss in nats; None when not measured.
+      interval: 95 % interval of candidate - incumbent.
+      examples, users: how many it was measured on.
+    """
+
+    accepted: bool = True
+    reason: Why = ""
+    candidate_loss: float | None = None
+    incumbent_loss: float | None = None
+    interval: tuple[float, float] | None = None
+    examples: Count = 0
+    users: Count = 0
+
+
+class Manifest(Record, frozen=True):
+    """A version and where it came from. A refused candidate has a manifest and no chunks.
+
+    Attributes:
+      version: from 1; 0 stands for the weights that every process makes from the seed.
+      parent: the version that this one was fine-tuned from.
+      features: names of the behaviour inputs, in order.
+      sha256, chunks, bytes: of the whole weights. These and `features` are filled in by `model.publish.records`.
       trained_through: feedback records learned from, over all partitions.
-      trained_through_offsets: by partition, the first feedback offset that was not learned from.
+      trained_through_offsets: by partition of `feedback`, the first offset that was not learned from.
       trained_through_ms: record time of the newest feedback learned from.
     """
 
-    name: str
-    version: _Number
-    parent: int
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}$")]
+    version: Count
+    parent: Count
     config: ModelConfig
-    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-    bytes: _Number
-    chunks: Annotated[int, Meta(ge=0, le=10_000)]
-    trained_through: _Number
-    trained_through_offsets: dict[str, int] = {}
-    trained_through_ms: int = 0
-    created_ms: int = 0
-    accepted: bool = True
-    reason: str = ""
-    evaluation: Evaluation | None = None
+    trained_through: Count
+    created_ms: Count
+    trained_through_ms: Count = 0
+    trained_through_offsets: dict[int, int] = {}
+    evaluation: Evaluation = Evaluation()
+    features: tuple[str, ...] = ()  # not FEATURES: a default is not written, and the reader's may be another
+    sha256: Sha256 = ""
+    chunks: Annotated[int, Meta(ge=0, le=4096)] = 0
+    bytes: Count = 0
 
 
-class Current(msgspec.Struct, frozen=True, kw_only=True):
-    """Which version serves. The epoch only rises; a rollback is a new epoch that names an older version."""
+class Current(Record, frozen=True):
+    """Which version serves. `epoch` only rises; a rollback is a new epoch that names an older version."""
 
     epoch: Annotated[int, Meta(ge=1)]
-    version: _Number
-    reason: str = ""
+    version: Count
+    reason: Why = ""
 
 
-class ModelRecord(NamedTuple):
-    """A record for the `models` topic; a value of None withdraws the key."""
-
-    key: bytes
-    value: bytes | None
+decode_manifest = Decoder(Manifest)
+decode_current = Decoder(Current)
 
 
-def sealed(manifest: Manifest, weights: Weights) -> tuple[Manifest, bytes]:
-    """Return the manifest with hash, size and chunk count of the weights, and their bytes."""
-    data = to_bytes(weights)
-    chunks = -(-len(data) // CHUNK_BYTES)
-    return msgspec.structs.replace(manifest, sha256=sha256(data), bytes=len(data), chunks=chunks), data
+@dataclass(frozen=True)
+class ChunkKey:
+    """Key of one chunk."""
+
+    version: int
+    index: int
 
 
-def version_records(manifest: Manifest, data: bytes) -> list[ModelRecord]:
-    """Return the records of a version in the order of sending: chunks, then the manifest that completes it."""
-    prefix = f"{manifest.name}/{manifest.version}"
-    cut = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
-    records = [ModelRecord(f"{prefix}/chunk/{i}".encode(), chunk) for i, chunk in enumerate(cut)]
-    return [*records, ModelRecord(f"{prefix}/manifest".encode(), msgspec.json.encode(manifest))]
+@dataclass(frozen=True)
+class ManifestKey:
+    """Key of a manifest."""
+
+    version: int
 
 
-def refused_record(manifest: Manifest, reason: str) -> ModelRecord:
-    """Return the record of a version that was refused, without its weights."""
-    refused = msgspec.structs.replace(manifest, accepted=False, reason=reason, chunks=0)
-    return ModelRecord(f"{manifest.name}/{manifest.version}/manifest".encode(), msgspec.json.encode(refused))
+@dataclass(frozen=True)
+class CurrentKey:
+    """Key of the record that says what serves."""
 
 
-def current_record(name: str, epoch: int, version: int, reason: str) -> ModelRecord:
-    """Return the record that puts `version` into service."""
-    return ModelRecord(
-        f"{name}/current".encode(), msgspec.json.encode(Current(epoch=epoch, version=version, reason=reason))
-    )
+Key = ChunkKey | ManifestKey | CurrentKey
 
 
-def tombstones(manifests: Mapping[int, Manifest], serving: int, keep: int, frozen_after: int) -> Sequence[ModelRecord]:
-    """Return withdrawals of the weights of versions that are not needed; their manifests stay, as the history.
+def parse_key(key: bytes, name: str) -> Key | None:
+    """Return what a record of the `models` topic is about; None when it belongs to another lineage.
 
-    Kept are the newest `keep`, the serving one and its parent, and the first past `frozen_after` examples.
+    Raises:
+      ValueError: it is of this lineage and unknown.
     """
-    with_weights = sorted(version for version, manifest in manifests.items() if manifest.chunks)
-    needed = set(with_weights[-keep:]) | {serving}
-    if serving in manifests:
-        needed.add(manifests[serving].parent)
-    needed |= set([v for v in with_weights if manifests[v].trained_through >= frozen_after][:1])
-    records = []
-    for version in with_weights:
-        if version not in needed:
-            manifest = manifests[version]
-            prefix = f"{manifest.name}/{version}"
-            records += [ModelRecord(f"{prefix}/chunk/{i}".encode(), None) for i in range(manifest.chunks)]
-            emptied = msgspec.structs.replace(manifest, chunks=0)
-            records.append(ModelRecord(f"{prefix}/manifest".encode(), msgspec.json.encode(emptied)))
-    return records
+    first, *rest = key.split(b"/")
+    if first != name.encode():
+        return None
+    match rest:
+        case [b"current"]:
+            return CurrentKey()
+        case [version, b"manifest"] if _number(version):
+            return ManifestKey(int(version))
+        case [version, b"chunk", index] if _number(version) and _number(index):
+            return ChunkKey(int(version), int(index))
+    raise ValueError(f"unknown key {key[:80]!r}")
+
+
+def _number(text: bytes) -> bool:
+    """Tell whether `text` is a number as we write it; any other spelling would be a second key for the same piece."""
+    return text.isdigit() and len(text) <= 15 and str(int(text)).encode() == text
+
+
+def chunk_key(name: str, version: int, index: int) -> bytes:
+    """Return the key of a chunk."""
+    return f"{name}/{version}/chunk/{index}".encode()
+
+
+def manifest_key(name: str, version: int) -> bytes:
+    """Return the key of a manifest."""
+    return f"{name}/{version}/manifest".encode()
+
+
+def current_key(name: str) -> bytes:
+    """Return the key of the record that says what serves."""
+    return f"{name}/current".encode()

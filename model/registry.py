@@ -1,4 +1,4 @@
-"""Versions of a model, put together from records of the `models` topic; what is not whole and sound never serves."""
+"""The versions of one model lineage, from the records of the `models` topic: a pure state machine.
 
 A version serves once `current` names it and all of it is there and sound; until then the one before it goes on.
 """
@@ -23,20 +23,25 @@ from model.weights import Weights, WeightsError, check, from_bytes, initial, sha
 from streams.codecs import BadRecord
 from streams.core.behaviour import FEATURES
 
-KEPT = 4  # versions whose bytes are kept besides those in use: what `current` may name next
+KEPT = 4  # versions in memory besides those in use: what `current` may name next
 
 
 class Version:
     """One sound version.
 
     Attributes:
-      manifest: its manifest.
+      manifest: where it came from.
       weights: its arrays; not to be written to.
     """
 
     def __init__(self, manifest: Manifest, weights: Weights) -> None:
         self.manifest, self.weights = manifest, weights
         self._scorer: NumpyScorer | None = None
+
+    @property
+    def number(self) -> int:
+        """The version number."""
+        return self.manifest.version
 
     def scorer(self) -> NumpyScorer:
         """Return the form that serves; always the same object."""
@@ -46,14 +51,21 @@ class Version:
         return self._scorer
 
 
+def initial_version(name: str, config: ModelConfig) -> Version:
+    """Return version 0: made from the seed, and never published."""
+    return Version(
+        Manifest(name=name, version=0, parent=0, config=config, trained_through=0, created_ms=0), initial(config)
+    )
+
+
 class Registry:
-    """Takes the records of the `models` topic in any order.
+    """Takes the records of the `models` topic, a version's own in any order.
 
     Args:
       name: of the lineage; records of others are ignored.
       config: what weights must fit.
-      frozen_after: the first version that learned from so many records is kept for `first_at_least`; None: none is.
-      kept: versions whose bytes are kept besides, those heard of last.
+      frozen_after: the first version that learned from so many feedback records stays in memory; None: none does.
+      kept: versions in memory besides those in use, the ones heard of last.
 
     Attributes:
       manifests: by version, refused candidates included.
@@ -69,15 +81,16 @@ class Registry:
         self.named: Current | None = None
         self._serving: Version | None = None
         self._frozen: Version | None = None
-        self._pieces: OrderedDict[int, dict[int, bytes]] = OrderedDict()  # by version, heard of last at the end
-        self._refused: dict[int, str] = {}  # complete and unsound, with the reason
+        self._pieces: OrderedDict[int, dict[int, bytes]] = OrderedDict()  # of versions that are not sound (yet)
+        self._sound: OrderedDict[int, Version] = OrderedDict()  # both in the order in which they were heard of
+        self._refused: dict[int, str] = {}
 
     def feed(self, key: bytes, value: bytes | None) -> str | None:
         """Take one record.
 
-        Returns: None, or why it is refused: a stable word, a colon, and a detail. The words: `key`, `manifest`,
-          `chunk`, `epoch`, `incomplete`, `hash`, `pickle`, `format`, `shape`, `not-finite`, `keys`. `incomplete` alone
-          is not final: the version serves when the rest arrives.
+        Returns: None, or why something is refused: a stable word, a colon, and a detail. The words: `key`, `chunk`,
+          `manifest`, `current`, `epoch`, `incomplete`, `hash`, `pickle`, `format`, `shape`, `not-finite`, `keys`. Only
+          `incomplete` is not final: the version serves once the rest is there.
         """
         try:
             about = parse_key(key, self.name)
@@ -92,33 +105,40 @@ class Registry:
         return None
 
     def current(self) -> Version | None:
-        """Return the version in service; None before `current` named one."""
+        """Return the version in service; None before `current` named one that could serve."""
         return self._serving
 
     def first_at_least(self, trained_through: int) -> Version | None:
-        """Return the first sound version, of those kept, that learned from at least so many feedback records."""
-        for number in sorted(self.manifests):
-            if self.manifests[number].trained_through >= trained_through and (found := self.version(number)):
+        """Return the first accepted version in memory that learned from at least so many feedback records."""
+        numbers = {*self._sound, *(held.number for held in (self._serving, self._frozen) if held)}
+        for number in sorted(numbers):
+            found = self.version(number)
+            if found and found.manifest.trained_through >= trained_through and found.manifest.evaluation.accepted:
                 return found
         return None
 
     def version(self, number: int) -> Version | None:
-        """Return a version when it is complete, sound and its weights are kept; 0 is made from the seed."""
-        for held in (self._serving, self._frozen):
-            if held is not None and held.manifest.version == number:
+        """Return a version that is sound and in memory; version 0 always is."""
+        for held in (self._serving, self._frozen, self._sound.get(number)):
+            if held is not None and held.number == number:
                 return held
-        try:
-            return self._build(number)
-        except WeightsError:
-            return None
+        return initial_version(self.name, self.config) if number == 0 else None
 
     def why_not(self, number: int) -> str | None:
         """Return why a version cannot serve, in the form of `feed`; None when it can."""
-        if number and number not in self.manifests:
+        if self.version(number) is not None:
+            return None
+        if number in self._refused:
+            return self._refused[number]
+        manifest = self.manifests.get(number)
+        if manifest is None:
             return f"incomplete: version {number} has no manifest"
-        if not self._complete(number):
-            return f"incomplete: version {number} has {self._count(number)} chunks"
-        return self._refused.get(number)
+        if not manifest.chunks:
+            return f"incomplete: version {number} was published without weights"
+        there = len(self.chunks.get(number, set()) & set(range(manifest.chunks)))
+        if there == manifest.chunks:
+            return f"incomplete: version {number} is no longer in memory"
+        return f"incomplete: version {number} has {there} of {manifest.chunks} chunks"
 
     # -- records ----------------------------------------------------------------------------------------------------
 
@@ -126,74 +146,114 @@ class Registry:
         if value is None:
             self.chunks.get(version, set()).discard(index)
             self._pieces.get(version, {}).pop(index, None)
+            self._sound.pop(version, None)  # one in use stays in use
             return None
         if not value:
-            return f"chunk: version {version} chunk {index} is empty"
+            return f"chunk: chunk {index} of version {version} is empty"
         self.chunks.setdefault(version, set()).add(index)
-        pieces = self._pieces.setdefault(version, {})
+        if version in self._sound:
+            self._sound.move_to_end(version)  # a sound version does not change; this is a duplicate
+            return None
+        self._pieces.setdefault(version, {})[index] = value
         self._pieces.move_to_end(version)
-        changed = pieces.get(index) != value
-        pieces[index] = value
-        return self._on_change(version) if changed else None
+        return self._look_at(version)
 
     def _on_manifest(self, version: int, value: bytes | None) -> str | None:
         if value is None:
             self.manifests.pop(version, None)
+            self._refused.pop(version, None)
             return None
         try:
             manifest = decode_manifest(value)
         except BadRecord as bad:
             return f"manifest: {bad}"
         if (manifest.name, manifest.version) != (self.name, version):
-            return f"manifest: it is of {manifest.name} version {manifest.version}, under the key of version {version}"
-        if self.manifests.get(version) == manifest:
-            return None
+            return f"manifest: under the key of version {version} is {manifest.name} version {manifest.version}"
+        held = self.version(version)
+        if held is not None and held.manifest.sha256 != manifest.sha256:
+            return f"manifest: version {version} is another already; a version never changes"
         self.manifests[version] = manifest
-        return self._on_change(version)
+        return self._look_at(version)
 
     def _on_current(self, value: bytes | None) -> str | None:
         if value is None:
-            return "epoch: what serves cannot be deleted, only replaced"
+            return "current: what serves is replaced, never deleted"
         try:
             found = decode_current(value)
         except BadRecord as bad:
             return f"current: {bad}"
-        if self.named is not None:
-            if found == self.named:
-                return None
-            if found.epoch <= self.named.epoch:
-                return f"epoch: {found.epoch} (version {found.version}) is not beyond {self.named.epoch}"
+        if found == self.named:
+            return None
+        if self.named is not None and found.epoch <= self.named.epoch:
+            return f"epoch: {found.epoch} (version {found.version}) is not beyond {self.named.epoch}"
         self.named = found
-        return self._swap()
+        return self._swap() and self.why_not(found.version)
 
     # -- versions ---------------------------------------------------------------------------------------------------
 
-    def _on_change(self, version: int) -> str | None:
-        """Look at a version again after one of its records changed."""
-        self._refused.pop(version, None)
+    def _look_at(self, number: int) -> str | None:
+        """Check a version when all of it is there; return why it is refused."""
+        manifest, pieces = self.manifests.get(number), self._pieces.get(number, {})
+        self._refused.pop(number, None)
         reason = None
-        if self._complete(version):
+        if manifest is not None and (reason := self._misfit(manifest)) is None and _complete(manifest, pieces):
             try:
-                self._build(version)
+                self._admit(_build(manifest, pieces))
             except WeightsError as error:
-                reason = str(error)
-        if self.named is not None and self.named.version == version and reason is None and self._complete(version):
-            reason = self._swap()
+                reason = f"{error} (version {number})"
+        if reason is not None:
+            self._refused[number] = reason
         self._trim()
         return reason
 
-    def _swap(self) -> str | None:
-        """Put the version that `current` names into service when it can."""
-        return None
+    def _misfit(self, manifest: Manifest) -> str | None:
+        wrong = self.config.differences(manifest.config)
+        if manifest.features and manifest.features != FEATURES:
+            wrong.append("other behaviour features")
+        return f"shape: version {manifest.version} has {' and '.join(wrong)}" if wrong else None
+
+    def _admit(self, version: Version) -> None:
+        self._pieces.pop(version.number, None)
+        self._sound[version.number] = version
+        if (
+            self._frozen_after is not None
+            and version.manifest.evaluation.accepted
+            and version.manifest.trained_through >= self._frozen_after
+            and (self._frozen is None or version.number < self._frozen.number)
+        ):
+            self._frozen = version
+        self._swap()
+
+    def _swap(self) -> bool:
+        """Put the version that `current` names into service; return whether it cannot serve (yet)."""
+        found = self.version(self.named.version) if self.named else None
+        if found is not None:
+            self._serving = found
+        return found is None
 
     def _trim(self) -> None:
-        return None
+        """Let go of the weights heard of longest ago, beyond those kept."""
+        named = self.named.version if self.named else -1
+        for held in (self._pieces, self._sound):
+            spare = [number for number in held if number != named]
+            for number in spare[: max(0, len(spare) - self._kept)]:
+                held.pop(number)  # type: ignore[attr-defined]
 
-    def _complete(self, version: int) -> bool:
-        return False
 
-    def _count(self, version: int) -> str:
-        return ""
+def _complete(manifest: Manifest, pieces: dict[int, bytes]) -> bool:
+    return manifest.chunks > 0 and all(index in pieces for index in range(manifest.chunks))
 
-    def _build(self, number: int) -> Version:
-        raise NotImplementedError
+
+def _build(manifest: Manifest, pieces: dict[int, bytes]) -> Version:
+    """Return the version that the pieces make.
+
+    Raises:
+      WeightsError: they are not what the manifest says, or must not serve.
+    """
+    value = b"".join(pieces[index] for index in range(manifest.chunks))
+    found = sha256(value)
+    if found != manifest.sha256:
+        raise WeightsError("hash", f"SHA-256 is {found[:12]}, the manifest says {manifest.sha256[:12] or 'nothing'}")
+    weights = from_bytes(value)
+    check(weights, manifest.config)
+    return Version(manifest, weights)

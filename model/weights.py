@@ -1,13 +1,14 @@
-"""The weights of a version: names, shapes, first values, and bytes without pickles.
+"""The weights of a version: one table of names and shapes, initial values, checks, and bytes on the wire.
 
-H hidden, E embedding, F behaviour features, Cf category embedding, C content, V rows of a table.
+Weights are a dict of arrays by name. Tables (`table.*`) have any number of rows V, with their keys ascending.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,108 +16,139 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from model.config import ModelConfig
+from streams.core.ports import Floats
 
-Weights = dict[str, NDArray[np.generic]]
+Weights = dict[str, NDArray[Any]]
+Start = Literal["zeros", "glorot", "orthogonal", "small"]
 
-#: Tables of rows by 64-bit key, which grow; the keys ascend.
 TABLES = ("author", "tag", "music", "video")
-_V = -1  # any number of rows
+ROWS = -1  # in a shape: any number, the same for keys and rows of a table
+_SMALL = 0.1  # standard deviation of the heads' vectors: version 0 orders videos, and learning soon outweighs it
 
 
 class WeightsError(ValueError):
-    """Weights that must not serve; `reason` is short, stable and safe to count by."""
+    """Weights that must not serve.
+
+    Attributes:
+      reason: `hash`, `pickle`, `format`, `shape`, `not-finite` or `keys`.
+    """
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
 
 
-def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every weight by name; -1 stands for the rows of a table."""
-    hidden, embedding, category = config.hidden_size, config.embedding_size, config.category_size
-    found: dict[str, tuple[int, ...]] = {
-        "gru.kernel": (embedding + config.behaviour_size, 3 * hidden),
-        "gru.recurrent": (hidden, 3 * hidden),
-        "gru.bias": (2, 3 * hidden),
-        "user.kernel": (hidden, embedding),
-        "user.bias": (embedding,),
-        "video.kernel": (config.content_size, embedding),
-        "video.bias": (embedding,),
-        "head.user": (embedding,),
-        "head.video": (embedding,),
-        "head.bias": (1,),
+@dataclass(frozen=True)
+class Spec:
+    """One array: its shape (`ROWS` for a table's rows), dtype and how version 0 fills it."""
+
+    shape: tuple[int, ...]
+    start: Start = "zeros"
+    dtype: str = "float32"
+
+
+def specs(config: ModelConfig) -> dict[str, Spec]:
+    """Return the arrays of a version, by name.
+
+    Axes: H hidden, E embedding, C content, Cf category. The GRU is laid out as Keras `GRU(reset_after=True)`: gates in
+    the order update, reset, candidate; `gru.bias` holds the input bias and the recurrent bias.
+    """
+    h, e = config.hidden_size, config.embedding_size
+    found = {
+        "gru.kernel": Spec((config.input_size, 3 * h), "glorot"),
+        "gru.recurrent": Spec((h, 3 * h), "orthogonal"),
+        "gru.bias": Spec((2, 3 * h)),
+        "user.kernel": Spec((h, e), "glorot"),
+        "user.bias": Spec((e,)),
+        "video.kernel": Spec((config.content_size, e), "glorot"),
+        "video.bias": Spec((e,)),
+        "head.user": Spec((e,), "small"),
+        "head.video": Spec((e,), "small"),
+        "head.bias": Spec((1,)),
     }
-    for table in TABLES:
-        found[f"table.{table}.keys"] = (_V,)
-        found[f"table.{table}.rows"] = (_V, embedding + 1 if table == "video" else category)
     if config.head == "interaction":
-        found["head.interaction"] = (embedding, embedding)
+        found["head.interaction"] = Spec((e, e), "glorot")
+    for name in TABLES:
+        width = e + 1 if name == "video" else config.category_size
+        found[f"table.{name}.keys"] = Spec((ROWS,), dtype="int64")
+        found[f"table.{name}.rows"] = Spec((ROWS, width))
     return found
 
 
 def initial(config: ModelConfig) -> Weights:
-    """Return seeded weights with empty tables: Glorot kernels, an orthogonal recurrent kernel, zero biases."""
+    """Return the weights of version 0, the same for the same configuration; tables have no rows."""
     rng = np.random.default_rng(config.seed)
-    weights: Weights = {}
-    for name, shape in sorted(shapes(config).items()):
-        if name.endswith(".keys"):
-            weights[name] = np.zeros(0, np.int64)
-        elif name.startswith("table."):
-            weights[name] = np.zeros((0, shape[1]), np.float32)
-        elif name == "gru.recurrent":
-            blocks = [np.linalg.qr(rng.normal(size=(shape[0], shape[0])))[0] for _ in range(3)]
-            weights[name] = np.concatenate(blocks, axis=1).astype(np.float32)
-        elif len(shape) == 2 and name != "gru.bias":
-            limit = math.sqrt(6.0 / sum(shape))
-            weights[name] = rng.uniform(-limit, limit, shape).astype(np.float32)
-        elif name in ("head.user", "head.video"):
-            weights[name] = rng.normal(0.0, 0.1, shape).astype(np.float32)
-        else:
-            weights[name] = np.zeros(shape, np.float32)
-    return weights
+    return {name: _start(spec, rng) for name, spec in specs(config).items()}
 
 
-def check(weights: Mapping[str, NDArray[np.generic]], config: ModelConfig) -> None:
-    """Return when the weights can serve with `config`.
+def _start(spec: Spec, rng: np.random.Generator) -> NDArray[Any]:
+    shape = tuple(0 if size == ROWS else size for size in spec.shape)
+    if spec.start == "glorot":
+        limit = np.sqrt(6.0 / sum(shape))
+        return rng.uniform(-limit, limit, shape).astype(np.float32)
+    if spec.start == "small":
+        return rng.normal(0.0, _SMALL, shape).astype(np.float32)
+    if spec.start == "orthogonal":
+        return _orthogonal(*shape, rng)
+    return np.zeros(shape, spec.dtype)
+
+
+def _orthogonal(rows: int, columns: int, rng: np.random.Generator) -> Floats:
+    """Return a [rows, columns] matrix with orthonormal rows. Source: Saxe et al. 2014."""
+    q, r = np.linalg.qr(rng.normal(size=(columns, rows)))
+    signed = q * np.where(np.diag(r) < 0, -1.0, 1.0)
+    return np.ascontiguousarray(signed.T.astype(np.float32))
+
+
+def check(weights: Mapping[str, NDArray[Any]], config: ModelConfig) -> None:
+    """Return when the weights can serve under `config`.
 
     Raises:
-      WeightsError: `shape` for a missing, unknown, misshapen or mistyped array; `not-finite`; `keys` out of order.
+      WeightsError: a name is missing or unknown, a shape or dtype differs, a value is not finite, keys do not ascend.
     """
-    wanted = shapes(config)
-    if set(weights) != set(wanted):
-        wrong = sorted(set(weights) ^ set(wanted))
-        raise WeightsError("shape", f"arrays {wrong[:3]} are missing or unknown")
-    for name, shape in wanted.items():
-        array = weights[name]
-        kind = np.int64 if name.endswith(".keys") else np.float32
-        fits = len(array.shape) == len(shape) and all(w in (_V, h) for w, h in zip(shape, array.shape, strict=True))
-        if array.dtype != kind or not fits:
-            raise WeightsError("shape", f"{name} is {array.dtype}{list(array.shape)}, not {kind.__name__}{list(shape)}")
-        if kind is np.float32 and not np.isfinite(array).all():
-            raise WeightsError("not-finite", f"{name} holds NaN or infinity")
-    for table in TABLES:
-        keys, rows = weights[f"table.{table}.keys"], weights[f"table.{table}.rows"]
-        if len(keys) != len(rows) or (np.diff(keys.astype(object)) <= 0).any():
-            raise WeightsError("keys", f"table {table}: keys do not ascend, or there is not one for each row")
+    wanted = specs(config)
+    for name in sorted(wanted.keys() ^ weights.keys()):
+        raise WeightsError("shape", f"{name} is {'missing' if name in wanted else 'unknown'}")
+    for name, spec in wanted.items():
+        _check_one(name, spec, weights[name])
+    for name in TABLES:
+        keys, rows = weights[f"table.{name}.keys"], weights[f"table.{name}.rows"]
+        if len(keys) != len(rows):
+            raise WeightsError("shape", f"table.{name} has {len(keys)} keys and {len(rows)} rows")
+        if (keys[1:] <= keys[:-1]).any():
+            raise WeightsError("keys", f"table.{name}.keys do not ascend")
 
 
-def to_bytes(weights: Weights) -> bytes:
+def _check_one(name: str, spec: Spec, value: NDArray[Any]) -> None:
+    fits = value.ndim == len(spec.shape) and all(
+        wanted in (ROWS, size) for wanted, size in zip(spec.shape, value.shape, strict=True)
+    )
+    if not fits or value.dtype != np.dtype(spec.dtype):
+        expected = ", ".join("V" if size == ROWS else str(size) for size in spec.shape)
+        raise WeightsError("shape", f"{name} is {value.dtype} {list(value.shape)}, not {spec.dtype} [{expected}]")
+    if spec.dtype == "float32" and not np.isfinite(value).all():
+        raise WeightsError("not-finite", f"{name} holds a value that is not finite")
+
+
+def to_bytes(weights: Mapping[str, NDArray[Any]]) -> bytes:
     """Return the weights as safetensors; equal weights give equal bytes."""
     return save({name: np.ascontiguousarray(weights[name]) for name in sorted(weights)})
 
 
-def from_bytes(data: bytes) -> Weights:
-    """Return the weights in `data`.
+def from_bytes(value: bytes) -> Weights:
+    """Return the weights in `value`; `check` says whether they can serve.
 
     Raises:
-      WeightsError: `format`: this is not safetensors; a pickle, for one, is never looked into.
+      WeightsError: these bytes are not safetensors. A pickle is named, and never read.
     """
+    if value[:1] == b"\x80" and value[-1:] == b".":  # safetensors end in "}" or in numbers, and begin with a length
+        raise WeightsError("pickle", "weights are read as safetensors only, never unpickled")
     try:
-        return dict(load(data))
+        return load(value)
     except (SafetensorError, KeyError, ValueError, TypeError, OverflowError) as error:
         raise WeightsError("format", f"not safetensors: {error}") from None
 
 
-def sha256(data: bytes) -> str:
-    """Return the hash by which a version is known."""
-    return hashlib.sha256(data).hexdigest()
+def sha256(value: bytes) -> str:
+    """Return the SHA-256 of `value` in lower-case hex."""
+    return hashlib.sha256(value).hexdigest()

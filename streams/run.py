@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import faust
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, start_http_server
 
-from model.config import ModelConfig
-from model.registry import Registry
-from model.serving import NumpyScorer
-from model.weights import initial
+from model.config import model_config
+from model.registry import Registry, Version, initial_version
 from streams.admin import require_topics
 from streams.app import make_app
 from streams.clock import Clock
@@ -29,7 +26,6 @@ class RegistryVersions:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._scorers: dict[int, Scorer] = {}
 
     def feed(self, key: bytes, value: bytes | None) -> str | None:
         """Take a record of the `models` topic; return the reason when it is refused."""
@@ -37,29 +33,15 @@ class RegistryVersions:
 
     def current(self) -> Scorer | None:
         """Return the scorer in service."""
-        return self._scorer(self._registry.current())
+        return _scorer(self._registry.current())
 
     def first_at_least(self, trained_through: int) -> Scorer | None:
         """Return the scorer of the first version that learned from so many feedback records."""
-        return self._scorer(self._registry.first_at_least(trained_through))
-
-    def _scorer(self, version: Any) -> Scorer | None:
-        if version is None:
-            return None
-        number = version.manifest.version
-        if number not in self._scorers:
-            self._scorers[number] = version.scorer()
-        return self._scorers[number]
+        return _scorer(self._registry.first_at_least(trained_through))
 
 
-def model_config(settings: Settings) -> ModelConfig:
-    """Return the model's configuration; every part of one installation must agree on it."""
-    return ModelConfig(
-        head=settings.head,
-        hidden_size=settings.hidden_size,
-        embedding_size=settings.embedding_size,
-        seed=settings.model_seed,
-    )
+def _scorer(version: Version | None) -> Scorer | None:
+    return version.scorer() if version else None
 
 
 def build_worker(settings: Settings, name: str, metrics: WorkerMetrics) -> Worker:
@@ -67,7 +49,7 @@ def build_worker(settings: Settings, name: str, metrics: WorkerMetrics) -> Worke
     clock = Clock()
     config = model_config(settings)
     pool = make_pool(settings)
-    registry = Registry(settings.model_name, config)
+    registry = Registry(settings.model_name, config, settings.frozen_after)
 
     def on_swap(scorer: Scorer) -> None:
         version = registry.current()
@@ -80,7 +62,7 @@ def build_worker(settings: Settings, name: str, metrics: WorkerMetrics) -> Worke
                 metrics.feedback_to_serving.observe(max(0, behind) / 1000)
         log.info("model version %d serves, trained through %d", scorer.version, scorer.trained_through)
 
-    first = NumpyScorer(initial(config), config, version=0, trained_through=0)
+    first = initial_version(settings.model_name, config).scorer()
     models = ServingModels(RegistryVersions(registry), first, pool, settings.frozen_after, on_swap)
     worker = Worker(settings, name, pool, models, metrics, clock)
     return worker

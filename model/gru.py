@@ -1,4 +1,4 @@
-"""The recurrent step and the dense layer in NumPy, in padded tiles: a row's bits do not depend on the batch around it."""
+"""The recurrent step and the dense layer in NumPy, in padded tiles: a row's bits do not depend on its batch."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 Both maps are affine: `queries = users @ matrix + offset`, and likewise for keys.
 
-- `concat`, as published: `logit = head.user·u + head.video·v + head.bias`. The user's part adds the same amount to every
-  video, so it decides whether a video exceeds the threshold, never the order.
+- `concat`, as published: `logit = head.user·u + head.video·v + head.bias`. The user's part adds the same amount to
+  every video, so it decides whether a video exceeds the threshold, never the order.
 - `interaction` adds `u @ head.interaction @ v` and a bias per video, which makes the order personal.
 """
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from model.config import ModelConfig
@@ -59,7 +60,7 @@ class Manifest(Record, frozen=True):
     trained_through: Count
     created_ms: Count
     trained_through_ms: Count = 0
-    trained_through_offsets: dict[int, int] = {}
+    trained_through_offsets: dict[int, int] = msgspec.field(default_factory=dict)
     evaluation: Evaluation = Evaluation()
     features: tuple[str, ...] = ()  # not FEATURES: a default is not written, and the reader's may be another
     sha256: Sha256 = ""

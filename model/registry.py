@@ -6,6 +6,7 @@ A version serves once `current` names it and all of it is there and sound; until
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from model.config import ModelConfig
 from model.manifest import (
@@ -187,7 +188,9 @@ class Registry:
         if self.named is not None and found.epoch <= self.named.epoch:
             return f"epoch: {found.epoch} (version {found.version}) is not beyond {self.named.epoch}"
         self.named = found
-        return self._swap() and self.why_not(found.version)
+        self._swap()
+        self._trim()
+        return self.why_not(found.version)
 
     # -- versions ---------------------------------------------------------------------------------------------------
 
@@ -224,20 +227,24 @@ class Registry:
             self._frozen = version
         self._swap()
 
-    def _swap(self) -> bool:
-        """Put the version that `current` names into service; return whether it cannot serve (yet)."""
+    def _swap(self) -> None:
+        """Put the version that `current` names into service, when it can serve."""
         found = self.version(self.named.version) if self.named else None
         if found is not None:
             self._serving = found
-        return found is None
 
     def _trim(self) -> None:
         """Let go of the weights heard of longest ago, beyond those kept."""
         named = self.named.version if self.named else -1
-        for held in (self._pieces, self._sound):
-            spare = [number for number in held if number != named]
-            for number in spare[: max(0, len(spare) - self._kept)]:
-                held.pop(number)  # type: ignore[attr-defined]
+        for number in _beyond(self._pieces, self._kept, named):
+            del self._pieces[number]
+        for number in _beyond(self._sound, self._kept, named):
+            del self._sound[number]
+
+
+def _beyond(held: Iterable[int], kept: int, named: int) -> list[int]:
+    spare = [number for number in held if number != named]
+    return spare[: max(0, len(spare) - kept)]
 
 
 def _complete(manifest: Manifest, pieces: dict[int, bytes]) -> bool:

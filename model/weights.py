@@ -89,11 +89,11 @@ def _start(spec: Spec, rng: np.random.Generator) -> NDArray[Any]:
     if spec.start == "small":
         return rng.normal(0.0, _SMALL, shape).astype(np.float32)
     if spec.start == "orthogonal":
-        return _orthogonal(*shape, rng)
+        return _orthogonal(rng, *shape)
     return np.zeros(shape, spec.dtype)
 
 
-def _orthogonal(rows: int, columns: int, rng: np.random.Generator) -> Floats:
+def _orthogonal(rng: np.random.Generator, rows: int, columns: int) -> Floats:
     """Return a [rows, columns] matrix with orthonormal rows. Source: Saxe et al. 2014."""
     q, r = np.linalg.qr(rng.normal(size=(columns, rows)))
     signed = q * np.where(np.diag(r) < 0, -1.0, 1.0)

@@ -16,6 +16,7 @@ from rich.console import Console
 from deploy.cli import broker_app, topics_app
 from deploy.demo_cli import demo
 from deploy.workers import running_workers
+from model.cli import models_app
 from producers.replay_cli import replay_command
 from producers.simulate_cli import simulate
 from streams.config import ConfigError, load_settings
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(broker_app, name="broker")
 app.add_typer(topics_app, name="topics")
+app.add_typer(models_app, name="models")
 app.command()(demo)
 app.command("replay")(replay_command(running_workers))
 app.command("simulate")(simulate)

@@ -1,0 +1,109 @@
+"""The `models` topic over kafka-python: all of it as of now, and sending pieces to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+
+from model.config import model_config
+from model.publish import Piece
+from model.registry import Registry
+from streams.config import ConfigError, Settings
+from streams.topics import Topics
+
+TIMEOUT_S = 30.0
+_LARGEST = 4 << 20  # a chunk is 0.9 MB, and the topic takes 2 MB
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the topic holds.
+
+    Attributes:
+      registry: fed with all of it; every version is in memory.
+      values: the last value of each key that has one.
+      refusals: what the registry refused, oldest first.
+    """
+
+    registry: Registry
+    values: dict[bytes, bytes] = field(default_factory=dict)
+    refusals: list[str] = field(default_factory=list)
+
+    def pieces(self, version: int) -> list[Piece]:
+        """Return the records of one version as the topic holds them, the manifest last."""
+        prefix = f"{self.registry.name}/{version}/".encode()
+        found = [Piece(key, value) for key, value in self.values.items() if key.startswith(prefix)]
+        return sorted(found, key=lambda piece: piece.key.endswith(b"/manifest"))
+
+
+@contextmanager
+def _explained(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except KafkaError as error:
+        raise ConfigError(f"the Kafka cluster at {settings.bootstrap} fails: {error}") from None
+
+
+def read(settings: Settings) -> Snapshot:
+    """Read the topic from its beginning to its present end.
+
+    Raises:
+      ConfigError: the cluster does not answer in time.
+    """
+    found = Snapshot(Registry(settings.model_name, model_config(settings), settings.frozen_after, kept=1 << 30))
+    tp = TopicPartition(Topics(settings).models, 0)
+    with _explained(settings), closing(_consumer(settings)) as consumer:
+        consumer.assign([tp])
+        consumer.seek_to_beginning(tp)
+        end = consumer.end_offsets([tp])[tp]
+        deadline = time.monotonic() + TIMEOUT_S
+        while consumer.position(tp) < end:
+            for records in consumer.poll(timeout_ms=500).values():
+                deadline = time.monotonic() + TIMEOUT_S
+                for record in records:
+                    _take(found, record.key or b"", record.value)
+            if time.monotonic() > deadline:
+                raise ConfigError(f"topic {tp.topic} at {settings.bootstrap} could not be read to its end in time")
+    return found
+
+
+def _consumer(settings: Settings) -> KafkaConsumer:
+    return KafkaConsumer(
+        bootstrap_servers=settings.bootstrap.split(","),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=_LARGEST,
+    )
+
+
+def _take(found: Snapshot, key: bytes, value: bytes | None) -> None:
+    refused = found.registry.feed(key, value)
+    if refused:
+        found.refusals.append(refused)
+    if value is None:
+        found.values.pop(key, None)
+    else:
+        found.values[key] = value
+
+
+def send(settings: Settings, batches: Sequence[Sequence[Piece]]) -> None:
+    """Send pieces; each batch is acknowledged by all replicas before the next is sent.
+
+    Raises:
+      ConfigError: one was not acknowledged; what the batches before it say holds.
+    """
+    topic = Topics(settings).models
+    with _explained(settings):
+        producer = KafkaProducer(
+            bootstrap_servers=settings.bootstrap.split(","), acks="all", max_request_size=_LARGEST, linger_ms=0
+        )
+        with closing(producer):
+            for batch in batches:
+                sent = [producer.send(topic, key=piece.key, value=piece.value, partition=0) for piece in batch]
+                for future in sent:
+                    future.get(timeout=TIMEOUT_S)

@@ -25,7 +25,7 @@ from tests.running import environment, publish, read_all, running, worker_spec
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
-ROWS, USERS, VIDEOS, DAMAGED = 3_000, 300, 200, 2
+ROWS, USERS, VIDEOS, DAMAGED = 2_000, 300, 200, 2
 
 
 class Listener:
@@ -83,8 +83,10 @@ def test_every_exposure_is_applied_once_though_the_worker_is_killed_and_again_un
     topics = Topics(settings)
     users = len({event.user_id for event in KuairandLog(log).events("r", Damage())})
     with running(settings, worker_spec(settings, restart="always")) as supervisor:
+        happened = []
         view = Listener(ROWS // 3, lambda: supervisor.kill("w1"))
-        assert_whole(replay(settings, log, view, supervisor.poll, run="first"), users)
+        assert_whole(replay(settings, log, view, lambda: happened.extend(supervisor.poll()), run="first"), users)
+        assert [(one.kind, one.code) for one in happened] == [("exited", -9), ("restarted", None)]
         assert_whole(replay(settings, log, look_after=supervisor.poll, run="second"), users)
         again = replay(settings, log, look_after=supervisor.poll, run="first", resume=True)
         assert_whole(again, users)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,9 +89,7 @@ def windows(store: Examples, slots: Ints, shape: BatchShape) -> list[Window]:
     return found
 
 
-def batches(
-    store: Examples, slots: Ints, shape: BatchShape, rng: np.random.Generator | None = None
-) -> Iterator[Batch]:
+def batches(store: Examples, slots: Ints, shape: BatchShape, rng: np.random.Generator | None = None) -> Iterator[Batch]:
     """Yield batches that together hold each usable example of `slots` once; shuffled when `rng` is given."""
     cut = windows(store, store.usable(slots), shape)
     if rng is not None:
@@ -138,7 +137,7 @@ def _batch(store: Examples, held: list[Window], shape: BatchShape) -> Batch:
     )  # fmt: skip
 
 
-def _pad(values, size: int, dtype):
-    out = np.zeros(size, dtype)
+def _pad(values: Sequence[int] | NDArray[Any], size: int, dtype: type) -> NDArray[Any]:
+    out: NDArray[Any] = np.zeros(size, dtype)
     out[: len(values)] = values
     return out

@@ -46,8 +46,9 @@ class Examples:
       step_offset: int64 [R, S], ascending per row up to `step_count` [R].
       step_video: int64 [R, S], catalogue indices.
       step_behaviour: float16 [R, S, F], to the bit what the stream used.
-      user, video, context, label, weight, arrival: columns [C] of examples by slot; `context` is the last offset that
-        the hidden state had seen, `arrival` the running number of the record that opened the example (-1: free).
+      user, video, context, label, weight, arrival: columns [C] of examples by slot. `context` is the last offset that
+        the hidden state had seen; `arrival` the running number of the record that opened the example, 0 for one that
+        is not new, -1 for a free slot.
       trained: bool [C]; a version has learned from the example, though perhaps with an earlier label.
       fresh: slots whose present label no version has learned from, as the keys of a dict, in order of arrival.
       records, duplicates: records taken in, duplicates included, and the duplicates among them.
@@ -94,6 +95,7 @@ class Examples:
         slot = self._slot_of.get(key)
         if slot is None:
             slot = self._open(key, row, video, record)
+            self.arrival[slot] = self.records if new else 0
         elif record.revision <= self._revision[slot]:
             self.duplicates += not stepped
             return bool(stepped)
@@ -135,8 +137,9 @@ class Examples:
         """Draw up to `count` distinct examples that a version has learned from and that are not new again."""
         known = self.trained & (self.arrival >= 0)
         known[np.fromiter(self.fresh, np.int64, len(self.fresh))] = False
-        slots = np.flatnonzero(known)
-        return rng.choice(slots, min(count, len(slots)), replace=False) if len(slots) else slots
+        slots: Ints = np.flatnonzero(known)
+        drawn: Ints = rng.permutation(slots)[:count]
+        return drawn
 
     def _weigh(self, record: Feedback) -> float:
         weight = self.limits.provisional if record.provisional else 1.0
@@ -151,7 +154,6 @@ class Examples:
         self._impression[slot] = key
         self.user[slot], self.video[slot], self._life[slot] = row, video, self.life[row]
         self.context[slot] = context_offset(record)
-        self.arrival[slot] = self.records
         self.trained[slot] = False
         return slot
 
@@ -210,13 +212,15 @@ class Examples:
         rows = self.user[slots]
         alive = (self.arrival[slots] >= 0) & (self._life[slots] == self.life[rows])
         alive &= (self.context[slots] >= self.forgotten[rows]) & self.catalogue.known[self.video[slots]]
-        return slots[alive]
+        kept: Ints = slots[alive]
+        return kept
 
     def steps_before(self, slots: Ints) -> Ints:
         """Return how many kept steps [n] each example's hidden state had made."""
         rows = self.user[slots]
         valid = np.arange(self.limits.steps)[None, :] < self.step_count[rows][:, None]
-        return ((self.step_offset[rows] <= self.context[slots][:, None]) & valid).sum(axis=1)
+        before: Ints = ((self.step_offset[rows] <= self.context[slots][:, None]) & valid).sum(axis=1)
+        return before
 
 
 def context_offset(record: Feedback) -> int:

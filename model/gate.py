@@ -35,12 +35,11 @@ class Verdict:
 
 def log_losses(logits: Floats, labels: Floats) -> Floats:
     """Return cross-entropies [n] in nats of graded labels [n] in [0, 1]."""
-    return np.logaddexp(np.float32(0.0), logits) - labels * logits
+    losses: Floats = np.logaddexp(np.float32(0.0), logits) - labels * logits
+    return losses
 
 
-def judge(
-    candidate: Floats, incumbent: Floats, weights: Floats, users: Ints, margin: float, seed: int = 0
-) -> Verdict:
+def judge(candidate: Floats, incumbent: Floats, weights: Floats, users: Ints, margin: float, seed: int = 0) -> Verdict:
     """Accept a candidate whose mean loss is no more than `margin` above the incumbent's.
 
     The interval is a bootstrap over users, since the examples of one user go together.
@@ -69,8 +68,9 @@ def judge(
     difference = float(sums.sum() / total)
     accepted = difference <= margin
     reason = (
-        f"{'accepted' if accepted else 'refused'}: log-loss {mean:.4f} against {before:.4f} on {count} held-back examples "
-        f"of {len(sums)} users, difference {difference:+.4f} (95 % from {low:+.4f} to {high:+.4f}), margin {margin:g}"
+        f"{'accepted' if accepted else 'refused'}: log-loss {mean:.4f} against {before:.4f} "
+        f"on {count} held-back examples of {len(sums)} users, "
+        f"difference {difference:+.4f} (95 % from {low:+.4f} to {high:+.4f}), margin {margin:g}"
     )
     return Verdict(accepted, mean, before, difference, low, high, count, len(sums), reason)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,14 @@ class Moments:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "optimiser.safetensors"
 
-    def save(self, version: int, state: Weights) -> None:
-        """Keep the state that belongs to a version; a full disk is no reason to stop learning."""
-        data = to_bytes(state | {"version": np.array([version], np.int64)})
+    def save(self, version: int, offsets: Mapping[int, int], state: Weights) -> None:
+        """Keep what belongs to a version; a full disk is no reason to stop learning.
+
+        Args:
+          offsets: by partition, where new feedback begins. After a rollback that is beyond what the version knows.
+        """
+        where = np.array(sorted(offsets.items()), np.int64).reshape(-1, 2)
+        data = to_bytes(state | {"version": np.array([version], np.int64), "offsets": where})
         new = self._path.with_suffix(".new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,14 +36,15 @@ class Moments:
         except OSError as error:
             log.warning("the optimiser's state cannot be kept in %s: %s", self._path, error.strerror)
 
-    def load(self, version: int) -> Weights | None:
-        """Return the state that belongs to a version; None when there is none, or it is damaged."""
+    def load(self, version: int) -> tuple[dict[int, int], Weights] | None:
+        """Return the offsets and the state that belong to a version; None when there are none, or damaged ones."""
         try:
             state = from_bytes(self._path.read_bytes())
             kept = int(state.pop("version")[0])
+            offsets = dict(state.pop("offsets").tolist())
         except FileNotFoundError:
             return None
         except (OSError, WeightsError, KeyError, IndexError) as error:
             log.warning("the optimiser starts anew, since %s cannot be read: %s", self._path, error)
             return None
-        return state if kept == version else None
+        return (offsets, state) if kept == version else None

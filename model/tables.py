@@ -57,7 +57,7 @@ class Table:
         """Return rows [n, W]; zeros for -1."""
         return np.where((rows >= 0)[:, None], self._space[rows], np.float32(0.0))
 
-    def update(self, rows: Ints, gradients: Floats, step: int) -> None:
+    def update(self, rows: Ints, gradients: Floats, step: int, warmth: float) -> None:
         """Apply one Adam step to `rows` [n], which may repeat or be -1, from gradients [n, W].
 
         Source: Kingma and Ba 2015; lazily, as rows that are not in the batch do not move.
@@ -72,7 +72,7 @@ class Table:
         second = self._second[unique] = BETA2 * self._second[unique] + (1 - BETA2) * total * total
         size = np.sqrt(second / (1 - BETA2**step)) + EPSILON
         moved = first / (1 - BETA1**step) / size + self.decay * self._space[unique]
-        self._space[unique] -= (self.rates * moved).astype(np.float32)
+        self._space[unique] -= (warmth * self.rates * moved).astype(np.float32)
         self._touched[unique] = step
 
     def sorted(self) -> tuple[Ints, Floats]:
@@ -124,7 +124,7 @@ class Places:
     author: Ints
     music: Ints
     tags: Ints
-    tag_total: Ints
+    tag_total: Floats
     video: Ints
 
 
@@ -145,21 +145,26 @@ class Tables:
 
     def places(self, catalogue: Catalogue, batch: Batch, grow: bool) -> Places:
         """Find the rows of a batch; `grow` gives rows to what has none."""
-        videos = batch.videos
-        tags = catalogue.tags[videos]
+        found = catalogue.features[batch.videos]
+        tags = found["tags"]
         return Places(
-            author=self.author.find(catalogue.author[videos], grow),
-            music=self.music.find(catalogue.music[videos], grow),
+            author=self.author.find(found["author"], grow),
+            music=self.music.find(found["music"], grow),
             tags=self.tag.find(tags.ravel(), grow).reshape(tags.shape),
-            tag_total=catalogue.tag_total[videos],
-            video=self.video.find(catalogue.keys[videos], grow),
+            tag_total=np.maximum(found["tag_total"], 1).astype(np.float32),
+            video=self.video.find(found["key"], grow),
         )
 
     def content(self, catalogue: Catalogue, batch: Batch, places: Places, size: int) -> Floats:
         """Return content inputs [size, C]; row 0 and those beyond the batch's videos are zeros."""
         mean = self.tag.take(places.tags.ravel()).reshape(*places.tags.shape, self.tag.width).sum(axis=1)
-        mean /= np.maximum(places.tag_total, 1)[:, None]
-        parts = [self.author.take(places.author), mean, self.music.take(places.music), catalogue.numbers[batch.videos]]
+        mean /= places.tag_total[:, None]
+        parts = [
+            self.author.take(places.author),
+            mean,
+            self.music.take(places.music),
+            catalogue.features["numbers"][batch.videos],
+        ]
         out = np.zeros((size, sum(part.shape[1] for part in parts)), np.float32)
         out[1 : len(batch.videos) + 1] = np.concatenate(parts, axis=1)
         return out
@@ -170,12 +175,12 @@ class Tables:
         out[1 : len(places.video) + 1] = self.video.take(places.video)
         return out
 
-    def update(self, places: Places, content: Floats, residuals: Floats, step: int) -> None:
+    def update(self, places: Places, content: Floats, residuals: Floats, step: int, warmth: float) -> None:
         """Apply gradients of `content` [U, C] and `residuals` [U, E+1] to the rows they came from."""
         used, width = len(places.video), self.author.width
         content, residuals = content[1 : used + 1], residuals[1 : used + 1]
-        tags = content[:, width : 2 * width] / np.maximum(places.tag_total, 1)[:, None]
-        self.author.update(places.author, content[:, :width], step)
-        self.tag.update(places.tags.ravel(), np.repeat(tags, places.tags.shape[1], axis=0), step)
-        self.music.update(places.music, content[:, 2 * width : 3 * width], step)
-        self.video.update(places.video, residuals, step)
+        tags = content[:, width : 2 * width] / places.tag_total[:, None]
+        self.author.update(places.author, content[:, :width], step, warmth)
+        self.tag.update(places.tags.ravel(), np.repeat(tags, places.tags.shape[1], axis=0), step, warmth)
+        self.music.update(places.music, content[:, 2 * width : 3 * width], step, warmth)
+        self.video.update(places.video, residuals, step, warmth)

@@ -136,7 +136,7 @@ def split(store: Examples, options: RoundOptions) -> Split:
     new = new[np.argsort(store.arrival[new], kind="stable")]
     new, skipped = new[-options.most_new :], new[: -options.most_new]
     unseen = new[~store.trained[new]]
-    held = unseen[len(unseen) - int(round(options.held_back * len(unseen))) :]
+    held = unseen[len(unseen) - round(options.held_back * len(unseen)) :]
     through = int(store.arrival[held[0]]) - 1 if len(held) else store.records
     train = new[~np.isin(new, held)]
     kept = bounded(store.user[train], max(options.user_floor, int(options.user_share * len(train))))

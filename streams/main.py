@@ -17,6 +17,7 @@ from deploy.cli import broker_app, topics_app
 from deploy.demo_cli import demo
 from deploy.workers import running_workers
 from model.cli import models_app
+from model.trainer_cli import trainer
 from producers.replay_cli import replay_command
 from producers.simulate_cli import simulate
 from streams.config import ConfigError, load_settings
@@ -34,6 +35,7 @@ app.add_typer(models_app, name="models")
 app.command()(demo)
 app.command("replay")(replay_command(running_workers))
 app.command("simulate")(simulate)
+app.command()(trainer)
 
 
 @app.command()

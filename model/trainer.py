@@ -1,0 +1,232 @@
+"""The trainer: feedback in, judged versions out, while the model serves.
+
+It goes on from the version in service and from where that version's manifest says it has learned up to. Everything it
+keeps in memory can be read again from Kafka; only the optimiser's moments are kept in a file.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from model.config import ModelConfig
+from model.examples import Examples
+from model.intake import Intake
+from model.manifest import Evaluation, Manifest
+from model.moments import Moments
+from model.outbox import Outbox
+from model.progress import Journal, Through
+from model.registry import Registry, Version
+from model.train import Learner, Round
+from model.trainer_metrics import TrainerMetrics
+from model.weights import initial
+from streams.clock import Clock
+from streams.codecs import BadRecord, Decoder
+from streams.config import Settings
+from streams.core.events import Feedback, Video
+from streams.topics import Topics
+
+log = logging.getLogger("freshloop.trainer")
+
+READ_AGAIN = 20_000  # records of a partition that are read again to refill sequences and the replay buffer
+_decode_feedback = Decoder(Feedback)
+_decode_video = Decoder(Video)
+
+
+class Trainer:
+    """One lineage's trainer; `step` polls once and does a round when one is due.
+
+    Args:
+      learner: with an empty store.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        config: ModelConfig,
+        learner: Learner,
+        registry: Registry,
+        intake: Intake,
+        outbox: Outbox,
+        metrics: TrainerMetrics,
+        clock: Clock,
+    ) -> None:
+        self._settings, self._config, self._learner = settings, config, learner
+        self._registry, self._intake, self._outbox = registry, intake, outbox
+        self._metrics, self._clock = metrics, clock
+        self._topics = Topics(settings)
+        self._moments = Moments(settings.data_dir / "trainer" / settings.model_name)
+        self._base = 0  # the version that the next round starts from
+        self._arrivals: dict[int, int] = {}  # by version made here, the records it knows
+        self._journal = Journal(Through())
+        self._new_from: dict[int, int] = {}
+        self._last_round = clock.monotonic()
+
+    @property
+    def store(self) -> Examples:
+        """The examples it learns from."""
+        return self._learner.store
+
+    def start(self, stopping: Callable[[], bool]) -> None:
+        """Read models and videos, take over the version in service, and begin with feedback."""
+        self._intake.start_whole()
+        while not self._intake.caught_up() and not stopping():
+            self._take(self._intake.poll(0.5))
+        current = self._registry.current()
+        self._take_over(current)
+        self._arrivals[self._base] = 0
+        self._new_from = self._intake.start_feedback(self._journal.through.offsets, READ_AGAIN)
+        self._last_round = self._clock.monotonic()
+
+    def step(self, timeout_s: float = 0.2) -> Round | None:
+        """Poll once; return the round that was due, if one was."""
+        self._take(self._intake.poll(timeout_s))
+        current = self._registry.current()
+        if current is not None and current.manifest.version != self._base:
+            self._go_back(current)
+        self._observe()
+        return self._round() if self._due() else None
+
+    # -- records ----------------------------------------------------------------------------------------------------
+
+    def _take(self, polled: dict[str, list[Any]]) -> None:
+        for record in polled.get(self._topics.models, ()):
+            refused = self._registry.feed(record.key, record.value)
+            if refused:
+                log.warning("a record of the models topic is refused: %s", refused)
+        self.store.catalogue.add(list(_videos(polled.get(self._topics.videos, ()))))
+        for record in polled.get(self._topics.feedback, ()):
+            self._metrics.records.labels(self._take_feedback(record)).inc()
+
+    def _take_feedback(self, record: Any) -> str:
+        new = record.offset >= self._new_from[record.partition]
+        try:
+            taken = self.store.add(_decode_feedback(record.value), new)
+            result = ("new" if new else "again") if taken else "duplicate"
+        except BadRecord as bad:
+            log.warning("feedback %d-%d is passed over: %s", record.partition, record.offset, bad)
+            result = "unreadable"
+        if new:
+            self._journal.note(self.store.records, record.partition, record.offset, record.timestamp)
+        return result
+
+    # -- rounds -----------------------------------------------------------------------------------------------------
+
+    def _due(self) -> bool:
+        settings, waiting = self._settings, len(self.store.fresh)
+        if waiting < settings.train_minimum:
+            return False
+        if self._clock.monotonic() - self._last_round >= settings.train_seconds:
+            return True
+        behind = sum(self._intake.lag().values())  # far behind, a larger round catches up sooner
+        return waiting >= (
+            settings.train_examples if behind < settings.train_examples else self._learner.options.most_new
+        )
+
+    def _round(self) -> Round:
+        done = self._learner.round()
+        self._last_round = self._clock.monotonic()
+        manifest = self._manifest(done)
+        if done.weights is None:
+            self._outbox.refuse(manifest)
+        else:
+            self._outbox.publish(manifest, done.weights)
+            self._base = manifest.version
+            self._arrivals[manifest.version] = done.through
+            self._journal.learned(done.through)
+            self._moments.save(manifest.version, self._journal.through.offsets, self._learner.net.optimiser())
+        self._report(done, manifest)
+        return done
+
+    def _manifest(self, done: Round) -> Manifest:
+        verdict, through = done.verdict, self._journal.upto(done.through)
+        measured = bool(np.isfinite(verdict.difference))
+        return Manifest(
+            name=self._settings.model_name,
+            version=max([self._base, *self._registry.manifests]) + 1,
+            parent=self._base,
+            config=self._config,
+            trained_through=through.records,
+            trained_through_offsets=dict(through.offsets),
+            trained_through_ms=through.time_ms,
+            created_ms=self._clock.now_ms(),
+            evaluation=Evaluation(
+                accepted=verdict.accepted,
+                reason=verdict.reason,
+                candidate_loss=verdict.candidate if measured else None,
+                incumbent_loss=verdict.incumbent if measured else None,
+                interval=(verdict.low, verdict.high) if measured else None,
+                examples=verdict.examples,
+                users=verdict.users,
+            ),
+        )
+
+    # -- versions ---------------------------------------------------------------------------------------------------
+
+    def _take_over(self, current: Version | None) -> None:
+        """Go on from a version, or from the first weights; the optimiser too, when its state is that version's."""
+        net = self._learner.net
+        if current is None:
+            net.load(initial(self._config))
+            log.info("no version serves yet: learning starts from the first weights")
+            return
+        manifest = current.manifest
+        net.load(current.weights)
+        self._base = manifest.version
+        offsets = dict(manifest.trained_through_offsets)
+        if kept := self._moments.load(manifest.version):
+            offsets, moments = {**offsets, **kept[0]}, kept[1]
+            net.set_optimiser(moments)
+        self._journal.through = Through(manifest.trained_through, offsets, manifest.trained_through_ms)
+        log.info("version %d serves, trained through %d records", manifest.version, manifest.trained_through)
+
+    def _go_back(self, current: Version) -> None:
+        """Another hand put a version into service: go on from it, and drop what only others had learned."""
+        manifest, offsets = current.manifest, self._journal.through.offsets
+        log.warning("version %d serves instead of %d: the next round starts from it", manifest.version, self._base)
+        self.store.forget_trained(self._arrivals.get(manifest.version, -1))
+        self._take_over(current)
+        self._journal.through = Through(manifest.trained_through, offsets, manifest.trained_through_ms)
+        self._moments.save(manifest.version, offsets, self._learner.net.optimiser())
+
+    # -- reports ----------------------------------------------------------------------------------------------------
+
+    def _observe(self) -> None:
+        metrics, store = self._metrics, self.store
+        metrics.waiting.set(len(store.fresh))
+        for what, count in (("users", store.users), ("examples", store.kept), ("videos", len(store.catalogue))):
+            metrics.kept.labels(what).set(count)
+        for partition, behind in self._intake.lag().items():
+            metrics.lag.labels(str(partition)).set(behind)
+        metrics.version.set(self._base)
+
+    def _report(self, done: Round, manifest: Manifest) -> None:
+        metrics, verdict = self._metrics, done.verdict
+        metrics.rounds.labels("accepted" if verdict.accepted else "refused").inc()
+        metrics.examples.inc(done.trained)
+        metrics.round_seconds.observe(done.seconds)
+        metrics.speed.set(done.trained / done.seconds)
+        losses = {"train": done.train_loss, "held_back": verdict.candidate, "held_back_incumbent": verdict.incumbent}
+        for stretch, loss in losses.items():
+            metrics.loss.labels(stretch).set(loss)
+        if np.isfinite(verdict.difference):
+            metrics.difference.set(verdict.difference)
+        if verdict.accepted:
+            metrics.made.set(manifest.created_ms / 1000)
+        log.info(
+            "version %d %s (%d new examples, %d gone through in %.1f s, trained through %d)",
+            manifest.version, verdict.reason, done.new, done.trained, done.seconds, manifest.trained_through,
+        )  # fmt: skip
+
+
+def _videos(records: Any) -> Any:
+    """Yield the videos of records; a withdrawn one stays known, since sequences refer to it."""
+    for record in records:
+        if record.value:
+            try:
+                yield _decode_video(record.value)
+            except BadRecord as bad:
+                log.warning("a video is passed over: %s", bad)

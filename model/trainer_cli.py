@@ -1,0 +1,138 @@
+"""The command `freshloop trainer`, and what it puts together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, start_http_server
+
+from streams.admin import require_topics
+from streams.clock import Clock
+from streams.config import ConfigError, Settings, load_settings
+
+if TYPE_CHECKING:
+    from model.trainer import Trainer
+    from model.trainer_metrics import TrainerMetrics
+
+NICENESS = 5  # serving goes first where the two share a machine
+METRICS_OFFSET = 50  # from the first metrics port, so that a few workers fit in between
+log = logging.getLogger("freshloop.trainer")
+
+
+def trainer(
+    metrics_port: Annotated[int, typer.Option(help="Port for Prometheus; 0 takes metrics_port + 50.")] = 0,
+    loglevel: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Learn from feedback while the model serves: fine-tune, judge, publish versions. One for each model name."""
+    level = logging.getLevelNamesMapping().get(loglevel.upper())
+    if level is None:
+        raise ConfigError(f"--loglevel {loglevel} is not one of debug, info, warning, error")
+    logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("kafka").setLevel(max(level, logging.WARNING))
+    settings = load_settings()
+    run_trainer(settings, metrics_port or settings.metrics_port + METRICS_OFFSET)
+
+
+def run_trainer(settings: Settings, metrics_port: int) -> None:
+    """Run the trainer until SIGTERM or Ctrl-C; a round that has begun is finished and published.
+
+    Raises:
+      ConfigError: the topics do not fit, the broker does not answer, or the metrics port is taken.
+    """
+    require_topics(settings)
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    stop = _Stop()
+    os.nice(NICENESS)
+    quiet_tensorflow(threads=1)
+    from model.trainer_metrics import TrainerMetrics
+
+    metrics = TrainerMetrics(registry)
+    try:
+        start_http_server(metrics_port, settings.http_host, registry)
+    except OSError as error:
+        raise ConfigError(f"metrics cannot be served on port {metrics_port} (--metrics-port): {error}") from None
+    with built_trainer(settings, metrics) as one:
+        one.start(stop)
+        while not stop():
+            one.step()
+    log.info("stopped")
+
+
+class _Stop:
+    """Whether SIGTERM or SIGINT has come."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self._ask)
+
+    def __call__(self) -> bool:
+        return self._asked
+
+    def _ask(self, *_: Any) -> None:
+        self._asked = True
+
+
+@contextmanager
+def built_trainer(settings: Settings, metrics: TrainerMetrics) -> Iterator[Trainer]:
+    """Put a trainer together, connected; it disconnects at the end. Imports TensorFlow."""
+    from model.batches import BatchShape
+    from model.catalogue import Catalogue
+    from model.config import model_config
+    from model.examples import Examples, Limits
+    from model.intake import Intake
+    from model.nets import Net, NetOptions
+    from model.outbox import Outbox
+    from model.registry import Registry
+    from model.train import Learner, RoundOptions
+    from model.trainer import Trainer
+
+    config, shape = model_config(settings), BatchShape()
+    net = Net(config, shape, NetOptions(rate=settings.learning_rate), settings.model_seed)
+    options = RoundOptions(margin=settings.gate_margin)
+    learner = Learner(net, Examples(Catalogue(), Limits()), shape, options, settings.model_seed)
+    registry = Registry(settings.model_name, config, settings.frozen_after)
+    intake = Intake(settings)
+    try:
+        outbox = Outbox(settings, registry)
+        try:
+            yield Trainer(settings, config, learner, registry, intake, outbox, metrics, Clock())
+        finally:
+            outbox.close()
+    finally:
+        intake.close()
+
+
+def quiet_tensorflow(threads: int) -> None:
+    """Import TensorFlow without its greetings on stderr, on so many threads."""
+    os.putenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _stderr_closed():
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        tf.constant(0.0)  # its devices are looked for now
+
+
+@contextmanager
+def _stderr_closed() -> Iterator[None]:
+    """Send what native code writes to stderr nowhere."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -147,6 +147,7 @@ class Registry:
         if value is None:
             self.chunks.get(version, set()).discard(index)
             self._pieces.get(version, {}).pop(index, None)
+            self._refused.pop(version, None)
             self._sound.pop(version, None)  # one in use stays in use
             return None
         if not value:

@@ -28,7 +28,9 @@ def test_queries_times_keys_are_the_logits_of_the_formula(config):
     biases = rng.normal(size=50).astype(np.float32)
     users, videos = users.astype(np.float32), videos.astype(np.float32)
     head = make_head(weights)
-    expected = (users @ weights["head.user"])[:, None] + (videos @ weights["head.video"])[None, :] + weights["head.bias"]
+    expected = (
+        (users @ weights["head.user"])[:, None] + (videos @ weights["head.video"])[None, :] + weights["head.bias"]
+    )
     if config.head == "interaction":
         expected = expected + users @ weights["head.interaction"] @ videos.T + biases
     np.testing.assert_allclose(head.queries(users) @ head.keys(videos, biases).T, expected, atol=2e-6)

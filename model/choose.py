@@ -72,7 +72,7 @@ def require_servable(registry: Registry, version: int) -> None:
     servable = ", ".join(map(str, servable_versions(registry)))
     if manifest is None and version:
         raise ConfigError(f"there is no version {version}; versions that can serve: {servable}")
-    why = registry.why_not(version)
+    why = why_not(registry, version)
     if why is None:
         return
     if manifest is not None and not manifest.evaluation.accepted:
@@ -82,7 +82,18 @@ def require_servable(registry: Registry, version: int) -> None:
 
 def servable_versions(registry: Registry) -> list[int]:
     """Return the versions that can serve, 0 included."""
-    return [number for number in (0, *sorted(registry.manifests)) if registry.why_not(number) is None]
+    return [number for number in (0, *sorted(registry.manifests)) if why_not(registry, number) is None]
+
+
+def why_not(registry: Registry, version: int) -> str | None:
+    """Return why a version cannot be put into service, None when it can.
+
+    A registry that has read the whole topic may hold a version in use whose records were taken back since.
+    """
+    manifest = registry.manifests.get(version)
+    if manifest and manifest.chunks and not registry.chunks.get(version):
+        return "its weights are no longer kept"
+    return registry.why_not(version)
 
 
 def one_back(registry: Registry) -> int:

@@ -39,9 +39,8 @@ def running_workers(
 
         def look_after() -> None:
             for event in supervisor.poll():
-                ended = (
-                    f"ended with code {event.code}{supervisor.last_line(event.name)}; see {supervisor.log(event.name)}"
-                )
+                why = supervisor.last_line(event.name) if event.code and event.code > 0 else ""
+                ended = f"ended with code {event.code}{why}; see {supervisor.log(event.name)}"
                 say(f"worker {event.name} {ended if event.kind == 'exited' else 'was started again'}")
 
         yield look_after

@@ -1,6 +1,9 @@
 """`freshloop models` against the real broker, seen by a worker's registry that follows the topic."""
 
+import itertools
 import json
+import signal
+import time
 from contextlib import closing
 
 import msgspec
@@ -17,14 +20,18 @@ from model.registry import Registry
 from model.topic import read, send
 from model.weights import to_bytes
 from streams.admin import BrokerUnreachable, create_topics
+from streams.codecs import Decoder
 from streams.config import ConfigError
+from streams.core.events import EventType, Slate
 from streams.topics import Topics
-from tests.running import environment, read_all
-from tests.versions import NAME, grown, manifest
+from tests.fakes import event
+from tests.running import environment, publish, read_all, running, worker_spec
+from tests.versions import NAME, clip, grown, manifest
 
 pytestmark = pytest.mark.integration
 
 CONFIG = ModelConfig(hidden_size=8, embedding_size=4)
+decode_slate = Decoder(Slate)
 SIZES = {"hidden_size": 8, "embedding_size": 4}
 
 
@@ -204,6 +211,46 @@ def test_a_version_of_many_chunks_is_read_whole(settings):
     send(settings, [records(manifest(5, CONFIG), to_bytes(weights))])
     assert run_json(settings, "promote", "5")["version"] == 5
     assert read(settings).registry.manifests[5].chunks == 4
+
+
+def served(settings, version: int, mark: str = "e", deadline_s: float = 30.0) -> Slate:
+    """Send events until a slate for one of them is the work of `version`; return it."""
+    deadline = time.monotonic() + deadline_s
+    for attempt in itertools.count():
+        event_id = f"{mark}{version}-{attempt}"
+        publish(settings, events=[event("u", EventType.OPEN, at=attempt, event_id=event_id)])
+        made = [decode_slate(record.value) for record in read_all(settings, Topics(settings).recommendations)]
+        mine = [slate for slate in made if slate.event_id.startswith(f"{mark}{version}-")]
+        if mine and mine[-1].model_version == version:
+            return mine[-1]
+        assert time.monotonic() < deadline, f"version {version} does not serve; the last was {made[-1:]}"
+        time.sleep(0.2)
+    raise AssertionError
+
+
+def test_a_worker_swaps_rolls_back_and_starts_again_with_what_serves(broker, make_settings):
+    settings = make_settings(**SIZES, partitions=1)
+    spec = worker_spec(settings)
+    with running(settings, spec) as parts:
+        publish(settings, videos=[clip(number, published_ms=time.time_ns() // 1_000_000) for number in range(30)])
+        assert served(settings, 0).trained_through == 0
+        send(settings, [version(1), [current_record(NAME, 1, 1, "accepted")]])
+        first = served(settings, 1)
+        assert first.trained_through == 1000
+        run(settings, "rollback")
+        served(settings, 0)
+        _, about = version(2)
+        send(settings, [[about, current_record(NAME, 3, 2, "half of it")], version(3)])
+        run(settings, "promote", "3")
+        last = served(settings, 3)
+        assert [item.score for item in last.items] != [item.score for item in first.items]
+        parts.kill("w1", signal.SIGKILL)
+        while "w1" in parts.running():
+            parts.poll(0.1)
+        parts.start(spec)
+        assert served(settings, 3, "again-").trained_through == 3000
+    made = [decode_slate(record.value) for record in read_all(settings, Topics(settings).recommendations)]
+    assert {slate.model_version for slate in made if slate.event_id.startswith("again-")} == {3}
 
 
 def test_noise_on_the_topic_is_reported_and_stops_nothing(settings):

@@ -47,17 +47,16 @@ def choose(settings: Settings, target: Callable[[Registry], int], reason: str) -
       ConfigError: that version cannot serve, the cluster fails, or others keep changing what serves.
     """
     snapshot = read(settings)
-    was = serving(snapshot.registry)
-    version = target(snapshot.registry)
+    was, version = serving(snapshot.registry), target(snapshot.registry)
+    require_servable(snapshot.registry, version)
+    pieces = snapshot.pieces(version)
     for attempt in range(ATTEMPTS + 1):
-        require_servable(snapshot.registry, version)
-        named = snapshot.registry.named
-        epoch = named.epoch if named else 0
-        if serving(snapshot.registry) == version and (named.version if named else 0) == version:
+        registry = snapshot.registry
+        epoch, named = (registry.named.epoch, registry.named.version) if registry.named else (0, 0)
+        if named == version == serving(registry) and why_not(registry, version) is None:
             return Choice(version, epoch, was, changed=attempt > 0)
         if attempt < ATTEMPTS:
-            record = current_record(settings.model_name, epoch + 1, version, reason)
-            send(settings, [snapshot.pieces(version), [record]])
+            send(settings, [pieces, [current_record(settings.model_name, epoch + 1, version, reason)]])
             snapshot = read(settings)  # another hand's equal epoch may have come first: ours is refused, and goes again
     raise ConfigError(f"others keep changing which version serves; stop the trainer, then choose {version} again")
 

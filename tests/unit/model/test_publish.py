@@ -46,6 +46,8 @@ def test_a_long_reason_is_cut():
     for piece in (*pieces(1), current_record(NAME, 1, 1, "because " * 100)):
         assert registry.feed(piece.key, piece.value) is None
     assert len(registry.named.reason) == 300
+    about = records(manifest(2, evaluation=Evaluation(reason="because " * 100)), b"weights")[-1]
+    assert len(decode_manifest(about.value).evaluation.reason) == 300
 
 
 def sealed(*versions: int, refused: tuple[int, ...] = (), **parents: int):

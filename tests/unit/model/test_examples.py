@@ -17,8 +17,8 @@ def record(offset, user="u", video="v1", revision=0, impression=None, **fields):
         "impression_ms": 1000 * offset,
         "behaviour": (offset / 1024,) * F,
         "label": 0.5,
-        "slate_id": f"0-{offset - 1}",
-        "position": 0,
+        "slate_id": f"0-{offset - 1}" if offset else "",
+        "position": 0 if offset else -1,
     }
     return Feedback(user_id=user, video_id=video, revision=revision, offset=offset, **(defaults | fields))
 

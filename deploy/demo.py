@@ -132,7 +132,7 @@ def parts(settings: Settings, options: DemoOptions, summary: Path) -> list[Child
     simulate = _part(
         "simulate", env, port + options.workers + 1, "simulate", "--arms", ",".join(ARMS),
         "--viewers", str(options.viewers), "--rate", str(options.rate), "--seed", str(options.seed),
-        "--summary", str(summary),
+        "--measure-from", "frozen", "--summary", str(summary),
     )  # fmt: skip
     return [*workers, trainer, simulate]
 

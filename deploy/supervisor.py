@@ -139,6 +139,10 @@ class Supervisor:
         """Return the log file of a child."""
         return self._logs / f"{name}.log"
 
+    def last_line(self, name: str) -> str:
+        """Return the last line of a child's log in brackets, after a space; empty when there is none."""
+        return _last_line(self.log(name))
+
     def kill(self, name: str, sig: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal to a child, as a fault would, and return its process id; the restart policy applies.
 

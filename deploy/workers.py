@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -33,15 +34,25 @@ def running_workers(
             command = ("worker", "--name", name, "--metrics-port", str(port), "--http-port", "0", "--loglevel", "warn")
             argv = (sys.executable, "-m", "streams.main", *command)
             ready = partial(_serves, settings.http_host, port)
-            supervisor.start(ChildSpec(name, argv, ready=ready, ready_timeout_s=90))
+            supervisor.start(ChildSpec(name, argv, _environment(settings), ready=ready, ready_timeout_s=90))
             say(f"started worker {name}; its log is {supervisor.log(name)}")
 
         def look_after() -> None:
             for event in supervisor.poll():
-                ended = f"ended with code {event.code}; see {supervisor.log(event.name)}"
+                why = supervisor.last_line(event.name) if event.code and event.code > 0 else ""
+                ended = f"ended with code {event.code}{why}; see {supervisor.log(event.name)}"
                 say(f"worker {event.name} {ended if event.kind == 'exited' else 'was started again'}")
 
         yield look_after
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """Return the variables that give a child exactly these settings."""
+    values = settings.model_dump(mode="json").items()
+    return {
+        f"FRESHLOOP_{name.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)
+        for name, value in values
+    }
 
 
 def _serves(host: str, port: int) -> bool:

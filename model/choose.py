@@ -47,17 +47,16 @@ def choose(settings: Settings, target: Callable[[Registry], int], reason: str) -
       ConfigError: that version cannot serve, the cluster fails, or others keep changing what serves.
     """
     snapshot = read(settings)
-    was = serving(snapshot.registry)
-    version = target(snapshot.registry)
+    was, version = serving(snapshot.registry), target(snapshot.registry)
+    require_servable(snapshot.registry, version)
+    pieces = snapshot.pieces(version)
     for attempt in range(ATTEMPTS + 1):
-        require_servable(snapshot.registry, version)
-        named = snapshot.registry.named
-        epoch = named.epoch if named else 0
-        if serving(snapshot.registry) == version and (named.version if named else 0) == version:
+        registry = snapshot.registry
+        epoch, named = (registry.named.epoch, registry.named.version) if registry.named else (0, 0)
+        if named == version == serving(registry) and why_not(registry, version) is None:
             return Choice(version, epoch, was, changed=attempt > 0)
         if attempt < ATTEMPTS:
-            record = current_record(settings.model_name, epoch + 1, version, reason)
-            send(settings, [snapshot.pieces(version), [record]])
+            send(settings, [pieces, [current_record(settings.model_name, epoch + 1, version, reason)]])
             snapshot = read(settings)  # another hand's equal epoch may have come first: ours is refused, and goes again
     raise ConfigError(f"others keep changing which version serves; stop the trainer, then choose {version} again")
 
@@ -72,7 +71,7 @@ def require_servable(registry: Registry, version: int) -> None:
     servable = ", ".join(map(str, servable_versions(registry)))
     if manifest is None and version:
         raise ConfigError(f"there is no version {version}; versions that can serve: {servable}")
-    why = registry.why_not(version)
+    why = why_not(registry, version)
     if why is None:
         return
     if manifest is not None and not manifest.evaluation.accepted:
@@ -82,7 +81,18 @@ def require_servable(registry: Registry, version: int) -> None:
 
 def servable_versions(registry: Registry) -> list[int]:
     """Return the versions that can serve, 0 included."""
-    return [number for number in (0, *sorted(registry.manifests)) if registry.why_not(number) is None]
+    return [number for number in (0, *sorted(registry.manifests)) if why_not(registry, number) is None]
+
+
+def why_not(registry: Registry, version: int) -> str | None:
+    """Return why a version cannot be put into service, None when it can.
+
+    A registry that has read the whole topic may hold a version in use whose records were taken back since.
+    """
+    manifest = registry.manifests.get(version)
+    if manifest and manifest.chunks and not registry.chunks.get(version):
+        return "its weights are no longer kept"
+    return registry.why_not(version)
 
 
 def one_back(registry: Registry) -> int:

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from model.choose import choose, one_back, serving
-from model.listing import describe, details, summary, table
+from model.listing import describe, details, notes, numbers, summary, table
 from model.registry import Registry
 from model.topic import Snapshot, read
 from streams.admin import require_topics
@@ -26,28 +26,40 @@ Version = Annotated[int, typer.Argument(min=0, help="Version number; 0 is made f
 
 
 @models_app.command("list")
-def list_versions(as_json: Json = False) -> None:
-    """Show every version, newest first: what it learned from, how it was judged, and which one serves."""
+def list_versions(
+    last: Annotated[int, typer.Option(min=0, help="Show only so many of the newest versions; 0 shows all.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show versions, newest first: what they learned from, how they were judged, and which one serves.
+
+    Log-loss is the version's own on feedback held back from it, beside that of the version before it. States: serving;
+    frozen (serves the arm that compares); accepted (can be promoted); refused (by the gate); gone (weights no longer
+    kept); unsound.
+    """
     settings, snapshot = _read()
     registry = snapshot.registry
     if as_json:
         print(json.dumps(summary(registry, settings.frozen_after)))
     else:
-        Console(highlight=False).print(table(registry, settings.frozen_after))
+        console = Console(highlight=False)
+        shown = numbers(registry)[::-1][: last or None]
+        console.print(table(registry, settings.frozen_after, shown))
+        for note in notes(registry, shown):
+            console.print(note, markup=False)
 
 
 @models_app.command()
 def show(version: Version, as_json: Json = False) -> None:
     """Show one version: its manifest, and whether all of it is there and sound."""
-    _, snapshot = _read()
+    settings, snapshot = _read()
     registry = snapshot.registry
     if version and version not in registry.manifests:
         known = ", ".join(map(str, sorted(registry.manifests))) or "only 0"
         raise ConfigError(f"there is no version {version}; there are {known}")
     if as_json:
-        print(json.dumps(describe(registry, version)))
+        print(json.dumps(describe(registry, version, settings.frozen_after)))
     else:
-        Console(highlight=False).print(details(registry, version))
+        Console(highlight=False).print(details(registry, version, settings.frozen_after))
 
 
 @models_app.command()

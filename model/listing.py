@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from rich.table import Table
 
-from model.choose import serving
-from model.manifest import Evaluation, Manifest
+from model.choose import serving, why_not
+from model.manifest import Manifest
 from model.registry import Registry, initial_version
+
+#: What a version is, in one word or two.
+SERVING, FROZEN, ACCEPTED, REFUSED, GONE, UNSOUND = "serving", "frozen", "accepted", "refused", "gone", "unsound"
 
 
 def summary(registry: Registry, frozen_after: int) -> dict[str, Any]:
@@ -25,70 +29,112 @@ def summary(registry: Registry, frozen_after: int) -> dict[str, Any]:
         "named": named.version if named else 0,
         "reason": named.reason if named else "",
         "frozen": frozen.number if frozen else None,
-        "versions": [describe(registry, number) for number in (0, *sorted(registry.manifests))],
+        "versions": [describe(registry, number, frozen_after) for number in numbers(registry)],
     }
 
 
-def describe(registry: Registry, number: int) -> dict[str, Any]:
-    """Return one version, ready for JSON: its manifest, whether it serves, and why it could not."""
-    manifest = registry.manifests.get(number) or initial_version(registry.name, registry.config).manifest
+def numbers(registry: Registry) -> list[int]:
+    """Return the numbers of all versions, ascending; 0 is always there."""
+    return [0, *sorted(registry.manifests)]
+
+
+def describe(registry: Registry, number: int, frozen_after: int) -> dict[str, Any]:
+    """Return one version, ready for JSON: its manifest, what became of it, and why it could not serve."""
+    manifest = _manifest(registry, number)
     facts = msgspec.structs.asdict(manifest)
     del facts["features"]  # long, and the same in every version that fits
     return facts | {
         "config": msgspec.structs.asdict(manifest.config),
         "trained_through_offsets": {str(partition): at for partition, at in manifest.trained_through_offsets.items()},
-        "evaluation": _finite(msgspec.structs.asdict(manifest.evaluation)),
-        "serving": serving(registry) == number,
-        "why_not": registry.why_not(number),
+        "evaluation": {name: _finite(value) for name, value in msgspec.structs.asdict(manifest.evaluation).items()},
+        "state": state(registry, number, frozen_after),
+        "why_not": why_not(registry, number),
     }
 
 
-def _finite(facts: dict[str, Any]) -> dict[str, Any]:
-    """Replace numbers that JSON does not have."""
-    return {
-        name: None if any(isinstance(one, float) and not math.isfinite(one) for one in _each(value)) else value
-        for name, value in facts.items()
-    }
-
-
-def _each(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
-
-
-def table(registry: Registry, frozen_after: int) -> Table:
-    """Return all versions as a table, newest first."""
+def state(registry: Registry, number: int, frozen_after: int) -> str:
+    """Return what a version is: `serving`, `frozen`, `accepted`, `refused`, `gone` or `unsound`."""
     frozen = registry.first_at_least(frozen_after)
-    shown = Table(title=f"Versions of {registry.name}", title_justify="left", box=None, pad_edge=False)
-    for heading in ("version", "parent", "trained through", "log-loss", "incumbent"):
-        shown.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("made", "serves"):
-        shown.add_column(heading, no_wrap=True)
-    shown.add_column("verdict", overflow="fold")
-    for number in (*sorted(registry.manifests, reverse=True), 0):
-        manifest = registry.manifests.get(number)
-        mark = "serving" if serving(registry) == number else "frozen" if frozen and frozen.number == number else ""
-        if manifest is None:
-            shown.add_row("0", "", "0", "", "", "", mark, "made from the seed")
-            continue
+    manifest = _manifest(registry, number)
+    if serving(registry) == number:
+        return SERVING
+    if frozen and frozen.number == number:
+        return FROZEN
+    if not manifest.evaluation.accepted:
+        return REFUSED
+    if why_not(registry, number) is None:
+        return ACCEPTED
+    return UNSOUND if registry.chunks.get(number) or not manifest.chunks else GONE
+
+
+def table(registry: Registry, frozen_after: int, shown: Sequence[int]) -> Table:
+    """Return the versions `shown` as a table that fits 80 columns."""
+    made = Table(box=None, pad_edge=False)
+    for heading in ("version", "parent", "learned from", "log-loss", "before"):
+        made.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("made", "state"):
+        made.add_column(heading, no_wrap=True)
+    for number in shown:
+        manifest = _manifest(registry, number)
         found = manifest.evaluation
-        shown.add_row(
-            str(number), str(manifest.parent), f"{manifest.trained_through:,}", loss(found.candidate_loss),
-            loss(found.incumbent_loss), made(manifest), mark, verdict(registry, number, found),
-        )  # fmt: skip
-    return shown
+        made.add_row(
+            str(number),
+            str(manifest.parent) if number else "",
+            f"{manifest.trained_through:,}",
+            loss(found.candidate_loss),
+            loss(found.incumbent_loss),
+            when(manifest) if number else "from the seed",
+            state(registry, number, frozen_after),
+        )
+    return made
 
 
-def verdict(registry: Registry, number: int, found: Evaluation) -> str:
-    """Return what became of a version, in words."""
-    if not found.accepted:
-        return found.reason if found.reason.startswith("refused") else f"refused: {found.reason or 'no reason given'}"
-    why_not = registry.why_not(number)
-    if why_not is None:
-        return "accepted"
-    manifest = registry.manifests[number]
-    if manifest.chunks and not registry.chunks.get(number):
-        return "accepted; weights no longer kept"
-    return f"cannot serve: {why_not}"
+def notes(registry: Registry, shown: Sequence[int]) -> list[str]:
+    """Return why versions among `shown` do not serve, a line each, where the table's word does not say it."""
+    found = []
+    named = registry.named
+    if named and named.version != serving(registry):
+        found.append(
+            f"version {named.version} was put into service and cannot serve: {why_not(registry, named.version)}"
+        )
+    for number in shown:
+        manifest = _manifest(registry, number)
+        if not manifest.evaluation.accepted:
+            found.append(f"version {number}: {manifest.evaluation.reason or 'refused, no reason given'}")
+        elif manifest.chunks and registry.chunks.get(number) and (why := why_not(registry, number)):
+            found.append(f"version {number}: {why}")
+    return found
+
+
+def details(registry: Registry, number: int, frozen_after: int) -> Table:
+    """Return one version as a table of facts; empty ones are left out."""
+    manifest = _manifest(registry, number)
+    found, config = manifest.evaluation, manifest.config
+    offsets = sorted(manifest.trained_through_offsets.items())
+    size = f"{manifest.bytes:,} bytes in {manifest.chunks} chunks, SHA-256 {manifest.sha256}"
+    interval = found.interval
+    rows = [
+        ("version", f"{number} of {registry.name}"),
+        ("parent", str(manifest.parent) if number else ""),
+        ("made", when(manifest) if number else "from the seed"),
+        ("state", state(registry, number, frozen_after)),
+        ("cannot serve", why_not(registry, number) or ""),
+        ("form", f"{config.head}, H={config.hidden_size}, E={config.embedding_size}, Cf={config.category_size}"),
+        ("weights", size if manifest.chunks else ""),
+        ("learned from", f"{manifest.trained_through:,} feedback records"),
+        ("next offsets", ", ".join(f"{partition}: {at:,}" for partition, at in offsets)),
+        ("log-loss", f"{loss(found.candidate_loss)} against {loss(found.incumbent_loss)}" if found.examples else ""),
+        ("difference", f"95 % from {interval[0]:+.4f} to {interval[1]:+.4f}" if interval else ""),
+        ("judged on", f"{found.examples:,} examples of {found.users:,} users" if found.examples else ""),
+        ("verdict", found.reason),
+    ]
+    made = Table(box=None, show_header=False, pad_edge=False)
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in rows:
+        if value:
+            made.add_row(name, value)
+    return made
 
 
 def loss(value: float | None) -> str:
@@ -96,37 +142,16 @@ def loss(value: float | None) -> str:
     return "" if value is None or not math.isfinite(value) else f"{value:.4f}"
 
 
-def made(manifest: Manifest) -> str:
+def when(manifest: Manifest) -> str:
     """Return when a version was made, in local time."""
     return datetime.fromtimestamp(manifest.created_ms / 1000).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def details(registry: Registry, number: int) -> Table:
-    """Return one version as a table of facts."""
-    facts = describe(registry, number)
-    found = registry.manifests.get(number)
-    evaluation = facts["evaluation"]
-    offsets = facts["trained_through_offsets"]
-    config = facts["config"]
-    interval = evaluation["interval"]
-    rows = [
-        ("version", str(number)),
-        ("parent", str(facts["parent"]) if number else "none: made from the seed"),
-        ("made", made(found) if found else ""),
-        ("serves", "yes" if facts["serving"] else "no"),
-        ("can serve", "yes" if facts["why_not"] is None else f"no ({facts['why_not']})"),
-        ("head", f"{config['head']}, H={config['hidden_size']}, E={config['embedding_size']}"),
-        ("weights", f"{facts['bytes']:,} bytes in {facts['chunks']} chunks, SHA-256 {facts['sha256'] or 'none'}"),
-        ("trained through", f"{facts['trained_through']:,} feedback records"),
-        ("next offsets", ", ".join(f"{partition}: {at}" for partition, at in sorted(offsets.items()))),
-        ("log-loss", f"{loss(evaluation['candidate_loss'])} against {loss(evaluation['incumbent_loss'])}"),
-        ("difference", f"95 % from {interval[0]:+.4f} to {interval[1]:+.4f}" if interval else ""),
-        ("judged on", f"{evaluation['examples']:,} examples of {evaluation['users']:,} users"),
-        ("verdict", ("accepted" if evaluation["accepted"] else "refused") + f" {evaluation['reason']}".rstrip()),
-    ]
-    shown = Table(box=None, show_header=False, pad_edge=False)
-    shown.add_column(style="bold", no_wrap=True)
-    shown.add_column(overflow="fold")
-    for name, value in rows:
-        shown.add_row(name, value)
-    return shown
+def _manifest(registry: Registry, number: int) -> Manifest:
+    return registry.manifests.get(number) or initial_version(registry.name, registry.config).manifest
+
+
+def _finite(value: Any) -> Any:
+    """Return `value`, or None when it holds a number that JSON does not have."""
+    parts = value if isinstance(value, tuple) else (value,)
+    return None if any(isinstance(part, float) and not math.isfinite(part) for part in parts) else value

@@ -18,7 +18,8 @@ from streams.core.events import Record
 
 Count = Annotated[int, Meta(ge=0)]
 Sha256 = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")]
-Why = Annotated[str, Meta(max_length=300)]
+MAX_REASON = 300
+Why = Annotated[str, Meta(max_length=MAX_REASON)]
 
 
 class Evaluation(Record, frozen=True):

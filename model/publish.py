@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from model.manifest import Current, Manifest, chunk_key, current_key, manifest_key
+from model.manifest import MAX_REASON, Current, Manifest, chunk_key, current_key, manifest_key
 from model.weights import sha256
 from streams.codecs import encode
 from streams.core.behaviour import FEATURES
@@ -39,6 +39,7 @@ def records(manifest: Manifest, weights: bytes) -> list[Piece]:
         bytes=len(weights),
         chunks=len(parts),
         features=FEATURES,
+        evaluation=msgspec.structs.replace(manifest.evaluation, reason=manifest.evaluation.reason[:MAX_REASON]),
     )
     name, version = manifest.name, manifest.version
     chunks = [Piece(chunk_key(name, version, index), part) for index, part in enumerate(parts)]
@@ -50,9 +51,9 @@ def current_record(name: str, epoch: int, version: int, reason: str) -> Piece:
 
     Args:
       epoch: beyond that of every earlier one (`Registry.named`), also when an older version is named again.
-      reason: for a person, at most 300 characters.
+      reason: for a person; cut at 300 characters.
     """
-    return Piece(current_key(name), encode(Current(epoch=epoch, version=version, reason=reason[:300])))
+    return Piece(current_key(name), encode(Current(epoch=epoch, version=version, reason=reason[:MAX_REASON])))
 
 
 def kept_versions(
@@ -72,8 +73,8 @@ def kept_versions(
         parent = manifests[parent].parent if parent in manifests else 0
         kept.add(parent)
     if frozen_after is not None:
-        past = (n for n in with_weights if manifests[n].trained_through >= frozen_after)
-        kept.update(n for n in [next((n for n in past if manifests[n].evaluation.accepted), 0)] if n)
+        accepted = [number for number in with_weights if manifests[number].evaluation.accepted]
+        kept.update([number for number in accepted if manifests[number].trained_through >= frozen_after][:1])
     return kept
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from functools import cached_property
 
 from model.config import ModelConfig
 from model.manifest import (
@@ -123,7 +124,11 @@ class Registry:
         for held in (self._serving, self._frozen, self._sound.get(number)):
             if held is not None and held.number == number:
                 return held
-        return initial_version(self.name, self.config) if number == 0 else None
+        return self._initial if number == 0 else None
+
+    @cached_property
+    def _initial(self) -> Version:
+        return initial_version(self.name, self.config)
 
     def why_not(self, number: int) -> str | None:
         """Return why a version cannot serve, in the form of `feed`; None when it can."""
@@ -145,8 +150,11 @@ class Registry:
 
     def _on_chunk(self, version: int, index: int, value: bytes | None) -> str | None:
         if value is None:
-            self.chunks.get(version, set()).discard(index)
+            self.chunks[version] = self.chunks.get(version, set()) - {index}
+            if not self.chunks[version]:
+                del self.chunks[version]
             self._pieces.get(version, {}).pop(index, None)
+            self._refused.pop(version, None)
             self._sound.pop(version, None)  # one in use stays in use
             return None
         if not value:
@@ -211,7 +219,7 @@ class Registry:
 
     def _misfit(self, manifest: Manifest) -> str | None:
         wrong = self.config.differences(manifest.config)
-        if manifest.features and manifest.features != FEATURES:
+        if manifest.features != FEATURES:
             wrong.append("other behaviour features")
         return f"shape: version {manifest.version} has {' and '.join(wrong)}" if wrong else None
 

@@ -55,7 +55,7 @@ def read(settings: Settings) -> Snapshot:
     Raises:
       ConfigError: the cluster does not answer in time.
     """
-    found = Snapshot(Registry(settings.model_name, model_config(settings), settings.frozen_after, kept=1 << 30))
+    found = Snapshot(Registry(settings.model_name, model_config(settings), kept=1 << 30))
     tp = TopicPartition(Topics(settings).models, 0)
     with _explained(settings), closing(_consumer(settings)) as consumer:
         consumer.assign([tp])
@@ -78,6 +78,7 @@ def _consumer(settings: Settings) -> KafkaConsumer:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=_LARGEST,
+        check_crcs=False,  # slow in pure Python, and the weights have a hash of their own
     )
 
 

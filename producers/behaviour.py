@@ -8,6 +8,7 @@ can rank by it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,14 @@ Bools = NDArray[np.bool_]
 
 UNIFORMS = 7  # one per decision below; the names are their columns
 _WATCH, _LIKE, _SHARE, _COMMENT, _FOLLOW, _HIDE, _TOGETHER = range(UNIFORMS)
+
+
+class Stream(IntEnum):
+    """What random numbers are for; those of different streams have nothing to do with each other."""
+
+    EXPOSURES = 0  # by viewer and video
+    SESSIONS = 1  # by session
+    STEPS = 2  # by viewer and step
 
 
 @dataclass(frozen=True)
@@ -54,12 +63,12 @@ def exposure_uniforms(seed: int, viewers: NDArray[np.int64], videos: NDArray[np.
 
     The same viewer meets the same video with the same luck in every arm, whenever it happens.
     """
-    return pair_uniforms(seed, viewers, videos, UNIFORMS)
+    return pair_uniforms(seed, Stream.EXPOSURES, viewers, videos, UNIFORMS)
 
 
-def pair_uniforms(seed: int, first: NDArray[np.int64], second: NDArray[np.int64], count: int) -> Floats:
-    """Return uniforms [B, count], a pure function of seed and the pair of numbers below 2**32, [B] each."""
-    base = mix64(np.array([seed], np.int64).astype(np.uint64))[0]
+def pair_uniforms(seed: int, stream: Stream, first: NDArray[np.int64], second: NDArray[np.int64], count: int) -> Floats:
+    """Return uniforms [B, count], a pure function of seed, stream and a pair of numbers below 2**32, [B] each."""
+    base = mix64(np.array([seed * len(Stream) + stream], np.int64).astype(np.uint64))[0]
     pairs = (first.astype(np.uint64) << np.uint64(32)) | second.astype(np.uint64)
     return uniforms(draws(mix64(pairs ^ base), count))
 

@@ -51,6 +51,7 @@ class ViewerParameters(_Section, frozen=True):
     """Who watches."""
 
     interests: tuple[Count, Count]
+    zipf: NotNegative
     own_weight: NotNegative
     activity_sigma: NotNegative
     drift_rad_per_hour: NotNegative

@@ -18,7 +18,7 @@ from streams.topics import Topics
 
 _POLL_RECORDS = 2000
 _BLOCK_S = 10.0  # a broker that is silent for so long is not there
-_FLUSH_S = 30.0
+_FLUSH_S = 30.0  # a broker may be restarted meanwhile
 
 
 class Outbox:
@@ -34,6 +34,8 @@ class Outbox:
             linger_ms=5,
             batch_size=128 << 10,
             max_block_ms=int(1000 * _BLOCK_S),
+            request_timeout_ms=int(1000 * _BLOCK_S),
+            delivery_timeout_ms=int(1000 * _FLUSH_S),
             metrics_enabled=False,
         )
         self._failed: BaseException | None = None

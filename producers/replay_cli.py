@@ -155,7 +155,7 @@ def _replay(
     if not result.complete:
         view.say(
             f"nothing was applied for {options.patience_s:.0f} s: look whether a worker runs in group "
-            f"{settings.app_id} ('freshloop doctor'), and at its log"
+            f"{settings.app_id}, and at the end of its log"
         )
     view.say(f"{result.sentence} ({result.seconds} s)")
     print(json.dumps(asdict(result)) if as_json else _table(asdict(result)))

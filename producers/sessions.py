@@ -7,7 +7,7 @@ from math import floor, log
 
 import numpy as np
 
-from producers.behaviour import pair_uniforms
+from producers.behaviour import Stream, pair_uniforms
 from producers.parameters import PaceParameters
 from producers.viewers import Viewers
 
@@ -36,7 +36,7 @@ class Sessions:
     def open(self, now_ms: int) -> int:
         """Begin a session of an idle viewer and return it; -1 when none was found."""
         self._count += 1
-        u = pair_uniforms(self._seed + 1, np.array([self._count]), np.array([0]), _TRIES + 1)[0].tolist()
+        u = pair_uniforms(self._seed, Stream.SESSIONS, np.array([self._count]), np.array([0]), _TRIES + 1)[0].tolist()
         for draw in u[1:]:
             viewer = self._viewers.who(draw)
             if not self._remaining[viewer]:

@@ -68,6 +68,8 @@ def simulate(
     )
     if options.measure_from == From.FROZEN and not {"online", "frozen"} <= set(options.arms):
         raise ConfigError("--measure-from frozen needs the arms online and frozen (--arms online,frozen)")
+    if summary is not None and not summary.absolute().parent.is_dir():
+        raise ConfigError(f"the folder of --summary {summary} is not there")
     world = load_parameters(parameters)
     require_topics(settings)
     simulator = Simulator(settings, world, options, Clock(), _say, Line(_say))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producers.answers import Answer, Writer, reactions_of
-from producers.behaviour import Outcomes, behave, expected_reward, exposure_uniforms, pair_uniforms
+from producers.behaviour import Outcomes, Stream, behave, expected_reward, exposure_uniforms, pair_uniforms
 from producers.catalogue import Catalogue, Floats
 from producers.feeds import Feeds, Mailbox, Shown
 from producers.measures import Measures
@@ -70,7 +70,7 @@ class Simulation:
         self._oracle_feeds = Feeds([""] * setup.viewers, self.catalogue, parameters.pace.seen_kept)
         self.sessions = Sessions(self.viewers, parameters.pace, setup.seed)
         self.measures = Measures(setup.arms, setup.viewers, setup.seed)
-        self.versions = VersionsSeen(setup.arms)
+        self.versions = VersionsSeen(setup.arms, setup.run)
         self._write = Writer(setup.run)
         self._owed: list[tuple[int, int, Answer]] = []
         self._owed_count = 0
@@ -174,7 +174,7 @@ class Simulation:
         at_s = (now_ms - self.start_ms) / 1000
         tastes = self.viewers.tastes(viewers, at_s)
         steps = np.array([self._steps[viewer] for viewer in viewers.tolist()], np.int64)
-        luck = pair_uniforms(self.setup.seed + 2, viewers, steps, 4)
+        luck = pair_uniforms(self.setup.seed, Stream.STEPS, viewers, steps, 4)
         for arm in range(self._arms):
             looking = [row for row, (_, shown) in enumerate(ready) if shown[arm] is not None]
             if looking:

@@ -15,18 +15,23 @@ _LONGEST_MS = 60_000
 class VersionsSeen:
     """Versions and delays of the slates that viewers looked at.
 
+    Args:
+      run: begins the ids of this run's events; slates that others triggered are passed over.
+
     Attributes:
       frozen_since_ms: when the frozen arm was first seen to stay behind the online arm; None so far.
     """
 
-    def __init__(self, arms: Sequence[str]) -> None:
-        self._arms = tuple(arms)
+    def __init__(self, arms: Sequence[str], run: str) -> None:
+        self._arms, self._run = tuple(arms), f"{run}-"
         self._first_ms: dict[str, dict[int, int]] = {arm: {} for arm in arms}
         self._delays = np.zeros(_LONGEST_MS + 1, np.int64)
         self.frozen_since_ms: int | None = None
 
     def note(self, arm: int, slate: Slate, arrived_ms: int) -> None:
-        """Take note of a slate of an arm."""
+        """Take note of a slate of an arm; one that an earlier run triggered is passed over."""
+        if not slate.event_id.startswith(self._run):
+            return
         name = self._arms[arm]
         self._first_ms[name].setdefault(slate.model_version, arrived_ms)
         self._delays[min(max(arrived_ms - slate.event_time_ms, 0), _LONGEST_MS)] += 1

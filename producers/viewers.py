@@ -53,6 +53,8 @@ def _tastes(rng: np.random.Generator, parameters: ViewerParameters, count: int, 
     low, high = parameters.interests
     wanted = rng.integers(low, high + 1, count)
     weights = rng.exponential(size=(count, high)) * (np.arange(high) < wanted[:, None])
-    mixed = np.einsum("vi,vid->vd", weights, topics[rng.integers(len(topics), size=(count, high))])
+    demand = (1.0 + np.arange(len(topics))) ** -parameters.zipf
+    drawn = rng.choice(len(topics), (count, high), p=demand / demand.sum())
+    mixed = np.einsum("vi,vid->vd", weights, topics[drawn])
     own = unit(rng.normal(size=mixed.shape))
     return unit(unit(mixed) + parameters.own_weight * own)

@@ -213,8 +213,6 @@ class Worker:
         before: asyncio.Task[None] | None,
         ack: Any,
     ) -> None:
-        if before is not None:
-            await before
         number, publish, topics = batch.tp.partition, self.publisher.publish, self.topics
         slates = [Out(slate.user_id.encode(), encode(slate)) for slate in effects.slates]
         feedback = [Out(record.user_id.encode(), encode(record)) for record in effects.feedback]
@@ -225,6 +223,8 @@ class Worker:
         )
         self.board.published(number, slates, effects.slates)
         self._observe(self.metrics.event_to_slate, batch)
+        if before is not None:
+            await before  # states are stored in order; slates need not wait for the states of the batch before
         end = await publish(topics.states, number, changelog(packed, meta))
         owned.written(packed, Meta(meta.applied_through, meta.watermark_ms, end), self._cache_share())
         self._observe(self.metrics.event_to_state, batch)

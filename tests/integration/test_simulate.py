@@ -75,7 +75,7 @@ def test_viewers_answer_their_slates_and_every_event_is_one_that_a_client_could_
 
 def test_the_set_rate_is_kept(settings):
     found, _ = run(settings, viewers=300, rate=500, videos=100, seconds=5)
-    assert found["events"] == pytest.approx(500 * 5, rel=0.15)
+    assert 0.6 * 2500 < found["events"] < 1.05 * 2500  # never above; a busy machine may fall behind
 
 
 def test_without_a_comparison_users_have_no_suffix_and_shares_are_not_claimed(settings):
@@ -114,9 +114,8 @@ def test_sigterm_ends_the_command_cleanly_with_its_summary(settings, tmp_path):
     env["FRESHLOOP_APP_ID"] = settings.app_id
     argv = [sys.executable, "-m", "streams.main", "simulate", "--viewers", "20", "--rate", "100", "--videos", "40"]
     with StandIn(settings):
-        child = subprocess.Popen(
-            [*argv, "--summary", str(summary), "--json"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )  # fmt: skip
+        argv += ["--summary", str(summary), "--json"]
+        child = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
             deadline = time.monotonic() + 40
             while time.monotonic() < deadline and not (summary.exists() and running_impressions(summary) > 20):

@@ -19,7 +19,7 @@ import msgspec
 import rocksdb
 
 from streams.core.feedback import Impressions
-from streams.core.layout import chunk_number_of, impressions_of, is_unlabelled, last_offset_of, user_key
+from streams.core.layout import chunk_number_of, impressions_of, is_unlabelled, last_offset_of
 
 META_KEY = b"m"
 GATHERED = 4_000  # records between two writes, about 4 MB
@@ -132,8 +132,7 @@ class StateStore:
     def close(self) -> None:
         """Write what was gathered and close the store; it must not be used afterwards."""
         self.write()
-        self._db.flush()
-        self._db.close()
+        self._db.close()  # RocksDB writes what it holds in memory first
 
     def _marks(self) -> list[bytes]:
         iterator = self._db.iterkeys()

@@ -48,7 +48,10 @@ def step_config(settings: Settings) -> StepConfig:
             settings.slate_size, settings.slate_minimum, settings.threshold, settings.author_cap, settings.exploration
         ),
         shape=StateShape(
-            settings.hidden_size, settings.recent_events, settings.seen_videos, positions=-(-settings.slate_size // 8) * 8
+            settings.hidden_size,
+            settings.recent_events,
+            settings.seen_videos,
+            positions=-(-settings.slate_size // 8) * 8,
         ),
         label_window_ms=int(settings.label_window_s * 1000),
         correction_window_ms=int(settings.correction_window_s * 1000),
@@ -181,7 +184,9 @@ class Worker:
         packed = owned.pack(list(effects.touched))
         owned.next_offset = batch.end
         self._measure(batch, intake, effects, held, read, lag, self.clock.monotonic() - started)
-        finish = self._finish(owned, batch, intake, effects, packed, owned.turn, owned.progress(batch.end), owned.tail, ack)
+        finish = self._finish(
+            owned, batch, intake, effects, packed, owned.turn, owned.progress(batch.end), owned.tail, ack
+        )
         owned.tail = self.spawn(finish)
 
     async def _finish(

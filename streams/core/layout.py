@@ -1,4 +1,4 @@
-"""The stored form of a user state: one flat row of fixed size, then what varies. `docs/state.md` accounts for each byte.
+"""The stored form of a user state: one flat row of fixed size, then what varies; `docs/state.md` accounts for it.
 
 A row in memory *is* the record: writing it is a copy of its bytes. Behind the fixed part stand the seen videos of the
 chunk that is being filled and, when there are any, open impressions as MessagePack.
@@ -20,7 +20,7 @@ from streams.core.feedback import Impressions
 LAYOUT = 2
 SLATES_KEPT = 8  # a viewer's answers refer to one of the last slates
 EVENT_WORDS = 3  # 48 bits of an event's key: of 10^9 events fewer than one in a thousand runs finds a false duplicate
-_HEAD = struct.Struct("<BBBBHBBiIIIqq")
+_HEAD = struct.Struct("<4BH2Bi3I2q")
 _impressions = msgspec.msgpack.Decoder(Impressions)
 encode_impressions = msgspec.msgpack.Encoder().encode
 
@@ -105,7 +105,7 @@ class Header:
     chunk: int
     hidden: int
     mask_bytes: int
-    unlabelled: bool
+    unlabelled: int
     model_version: int
     steps: int
     seen_count: int
@@ -122,8 +122,7 @@ def header_of(record: bytes) -> Header:
     """
     if len(record) < _HEAD.size:
         raise StateError(f"a stored state has {len(record)} bytes, fewer than its header")
-    fields = _HEAD.unpack_from(record)
-    return Header(*fields[:6], bool(fields[6]), *fields[7:])
+    return Header(*_HEAD.unpack_from(record))
 
 
 _OFFSET = struct.Struct("<q")

@@ -85,7 +85,8 @@ class FreshPool:
 
     def add(self, videos: Sequence[Video]) -> dict[int, int]:
         """Add or replace videos; return the slots that were given, with the key of their former owner, 0 for none."""
-        slots, given = {}, {}
+        slots: dict[int, None] = {}
+        given: dict[int, int] = {}
         for video in videos:
             slot, owner = self._place(video)
             slots[slot] = None

@@ -48,7 +48,7 @@ class UserStates:
         slates, slate_*: slates ever made, and the last 8: offset, model version, explored positions, propensities;
         seen_count, seen: videos ever seen, and those of the chunk that is being filled.
       seen_bits: uint8 [R, S/8]; the seen videos as bits over the pool's slots.
-      impressions: open impressions by row; a row without any is absent.
+      impressions: open impressions by row; a row without any is absent, and `has_open` bool [R] says so.
     """
 
     def __init__(self, shape: StateShape, pool: FreshPool) -> None:
@@ -65,6 +65,7 @@ class UserStates:
         self.impressions: dict[int, Impressions] = {}
         self.table: NDArray[Any] = np.zeros(0, row_type(shape))
         self.seen_bits = np.zeros((0, (pool.capacity + 7) // 8), np.uint8)
+        self.has_open = np.zeros(0, bool)
         self._used = np.zeros(0, np.int64)
         self._turn = 0
 
@@ -115,7 +116,7 @@ class UserStates:
             if row is not None:
                 self._free.append(row)
                 self._forget_unplaced(row)
-                self.impressions.pop(row, None)
+                self.set_open(row, [])
                 self._chunks.pop(row, None)
 
     def _forget_unplaced(self, row: int) -> None:
@@ -144,7 +145,7 @@ class UserStates:
     def _grow(self) -> None:
         old = len(self.table)
         added = max(_LEAST_ROWS, old // 2)
-        for name in ("table", "seen_bits", "_used"):
+        for name in ("table", "seen_bits", "has_open", "_used"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros((added, *column.shape[1:]), column.dtype)]))
         self._users.extend([""] * added)
@@ -230,6 +231,14 @@ class UserStates:
                 if self._holds(row, low):
                     self._set_bits(row, (slot,))
 
+    def set_open(self, row: int, impressions: Impressions) -> None:
+        """Take over the open impressions of a row."""
+        if impressions:
+            self.impressions[row] = impressions
+        else:
+            self.impressions.pop(row, None)
+        self.has_open[row] = bool(impressions)
+
     # -- slates -----------------------------------------------------------------------------------------------------
 
     def slate_place(self, row: int, offset: int) -> int:
@@ -290,7 +299,7 @@ class UserStates:
         self.table["unlabelled"][row] = 0
         self.seen_bits[row] = 0
         if len(record) > size + count:
-            self.impressions[row] = impressions_of(record)
+            self.set_open(row, impressions_of(record))
         wanted = chunks_of(record, user_id, self.shape)
         kept = [value[4:] for key in wanted if (value := chunks.get(key)) is not None]
         if kept:

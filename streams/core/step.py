@@ -13,45 +13,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from streams.core.behaviour import expand, log_gaps, steps_of
-from streams.core.events import TASTE, EventType, Feedback, Slate
-from streams.core.feedback import Impression, Impressions, Join, Joined, close, feedback_of, outcome, prune, show
-from streams.core.hashing import event_keys, key64, seeds_of
-from streams.core.layout import SLATES_KEPT, StateShape
-from streams.core.plan import Arrivals, Closing, Deadlines, Ints, Plan, is_last, waves_of
+from streams.core.behaviour import expand, log_gaps
+from streams.core.columns import Columns, StepConfig
+from streams.core.events import EventType, Feedback, Slate
+from streams.core.feedback import Impression, Impressions, Join, close, feedback_of, outcome, prune, show
+from streams.core.hashing import seeds_of
+from streams.core.layout import SLATES_KEPT
+from streams.core.plan import Arrivals, Closing, Deadlines, Ints, Plan, waves_of
 from streams.core.pool import FreshPool
 from streams.core.ports import Floats, Scorer
-from streams.core.ranking import Policy, Ranked
+from streams.core.ranking import Ranked
 from streams.core.records import feedback_records, slate_records
 from streams.core.slates import Slated, rank_slates
-from streams.core.state import UserStates, event_words
+from streams.core.state import UserStates
 
 Scorers = Callable[[str], Scorer]  # the serving model of an arm
 
 _DIGITS = 19  # an offset has fewer
-_TASTE = np.array([kind in TASTE for kind in EventType])
-_MARKS = np.array([kind not in (EventType.OPEN, EventType.PLAY) for kind in EventType])  # what counts as seen
-
-
-@dataclass(frozen=True)
-class StepConfig:
-    """What a step needs to know; times in milliseconds."""
-
-    policy: Policy
-    shape: StateShape
-    label_window_ms: int = 10_000
-    correction_window_ms: int = 600_000
-    pending_kept: int = 60
-    latest_only: bool = False
-    topic_key: str = ""  # distinguishes slates of a topic that was deleted and made again
-    arms: dict[str, str] = field(default_factory=dict)  # policies by arm: online, frozen, popular or random
-
-    def arm(self, user_id: str) -> str:
-        """Return the arm of a user: what follows the last '@', when it is a configured arm, or `online`."""
-        _, at, suffix = user_id.rpartition("@")
-        return suffix if at and suffix in self.arms else "online"
 
 
 @dataclass
@@ -62,71 +41,6 @@ class Effects:
     feedback: list[Feedback] = field(default_factory=list)
     touched: dict[str, None] = field(default_factory=dict)  # users whose state changed, in order
     counts: Counter[str] = field(default_factory=Counter)
-
-
-class _Batch:
-    """Working columns of a batch, by event.
-
-    Attributes:
-      rows, slots, keys: int64 [N]: row of the user; slot (-1: not known) and key of the video (0: none).
-      numbers, flags: the stored form of the steps, complete once their wave has passed.
-      stepped, slated, replayed: bool [N].
-      joined: what slow joins made, by event; closed: what closings made, and before which event.
-      unranked: impressions of slates that events of this batch make.
-    """
-
-    def __init__(self, plan: Plan, states: UserStates, pool: FreshPool, config: StepConfig) -> None:
-        self.plan = plan
-        events = plan.events
-        count = len(events)
-        self.rows = states.rows(plan.users)
-        self.slots = pool.slots([event.video_id for event in events])
-        self.keys = np.where(self.slots >= 0, pool.keys[self.slots], 0)
-        for place in np.flatnonzero(self.slots < 0).tolist():
-            video_id = events[place].video_id
-            self.keys[place] = 0 if video_id is None else key64(video_id)
-        known = self.slots >= 0
-        self.durations = np.where(known, pool.durations_ms[self.slots], 0)
-        steps = steps_of(events, self.durations, np.where(known, pool.kinds[self.slots], 0))
-        self.numbers, self.flags, self.ratios, self.masks = steps.numbers, steps.flags, steps.ratios, steps.masks
-        self.codes = np.fromiter([event.type.code for event in events], np.int64, count)
-        self.taste = _TASTE[self.codes]
-        self.opens = self.codes == EventType.OPEN.code
-        self.seen = _MARKS[self.codes] & (self.keys != 0)
-        self.times = np.fromiter([event.event_time_ms for event in events], np.int64, count)
-        self.words = event_words(event_keys([event.event_id for event in events]))
-        self.stepped = np.zeros(count, bool)
-        self.slated = np.zeros(count, bool)
-        self.replayed = plan.offsets <= states.table["last_offset"][self.rows]
-        self.joined: dict[int, Joined] = {}
-        self.closed: list[tuple[int, str, list[Joined]]] = []
-        self.unranked: list[tuple[Impression, int]] = []
-        self.last = is_last(self.rows) if config.latest_only else np.ones(count, bool)
-        self.arms = self._arms(config)
-        self.slow = self._slow(states)
-
-    def _arms(self, config: StepConfig) -> dict[str, NDArray[np.bool_] | None]:
-        """Return which events belong to each arm; None for all."""
-        if not config.arms:
-            return {"online": None}
-        arms = [config.arm(user) for user in self.plan.users]
-        names = list(dict.fromkeys(arms))
-        if len(names) == 1:
-            return {names[0]: None}
-        return {name: np.array([arm == name for arm in arms], bool) for name in names}
-
-    def _slow(self, states: UserStates) -> NDArray[np.bool_]:
-        """Return which events need the join one by one: those of slates, and those of users with something open."""
-        impression = EventType.IMPRESSION.code
-        slow = self.codes == impression
-        slow |= np.fromiter([event.slate_id is not None for event in self.plan.events], bool, len(self.codes))
-        busy = set(self.rows[slow].tolist())
-        busy.update(states.impressions)
-        if self.plan.closings:
-            busy.update(states.rows(list(self.plan.closings)).tolist())
-        if busy:
-            slow |= np.isin(self.rows, np.fromiter(busy, np.int64, len(busy)))
-        return slow
 
 
 class Partition:
@@ -171,7 +85,7 @@ class Partition:
     def apply(self, plan: Plan, scorers: Scorers) -> Effects:
         """Apply a plan; every user of it must have its row loaded (`states.missing` tells which do not)."""
         effects = Effects()
-        batch = _Batch(plan, self.states, self.pool, self.config)
+        batch = Columns(plan, self.states, self.pool, self.config)
         waiting = {user: list(reversed(closings)) for user, closings in plan.closings.items()}
         slated = Slated(len(plan.events), self.config.shape.hidden, (self.pool.size + 7) // 8)
         for wave in waves_of(batch.rows):
@@ -187,7 +101,7 @@ class Partition:
 
     # -- one wave ---------------------------------------------------------------------------------------------------
 
-    def _wave(self, live: Ints, batch: _Batch, slated: Slated, scorers: Scorers, effects: Effects) -> None:
+    def _wave(self, live: Ints, batch: Columns, slated: Slated, scorers: Scorers, effects: Effects) -> None:
         states, table = self.states, self.states.table
         rows = batch.rows[live]
         table["last_offset"][rows] = batch.plan.offsets[live]
@@ -212,7 +126,7 @@ class Partition:
             if len(mine):
                 self._advance(mine, batch, slated, scorers(arm), effects)
 
-    def _advance(self, places: Ints, batch: _Batch, slated: Slated, scorer: Scorer, effects: Effects) -> None:
+    def _advance(self, places: Ints, batch: Columns, slated: Slated, scorer: Scorer, effects: Effects) -> None:
         """Step and note what the slates of these events rest on."""
         states, table = self.states, self.states.table
         stepping, slating = places[batch.stepped[places]], places[batch.slated[places]]
@@ -256,7 +170,7 @@ class Partition:
 
     # -- joins that need the entries of the user --------------------------------------------------------------------
 
-    def _join(self, place: int, going: bool, batch: _Batch, effects: Effects) -> bool:
+    def _join(self, place: int, going: bool, batch: Columns, effects: Effects) -> bool:
         """Join one event with the open impressions of its user; return whether it makes a step."""
         event, row, config = batch.plan.events[place], int(batch.rows[place]), self.config
         now, offset = int(batch.plan.now_ms[place]), int(batch.plan.offsets[place])
@@ -277,13 +191,10 @@ class Partition:
                 batch.joined[place] = joined
         for entry in entries[known:]:
             self._refer(entry, row, batch)
-        if entries:
-            self.states.impressions[row] = entries
-        else:
-            self.states.impressions.pop(row, None)
+        self.states.set_open(row, entries)
         return going
 
-    def _refer(self, entry: Impression, row: int, batch: _Batch) -> None:
+    def _refer(self, entry: Impression, row: int, batch: Columns) -> None:
         """Take over what is known of the slate that an impression belongs to, at once or when it is ranked."""
         _, _, tail = entry.slate_id.rpartition("-")
         offset = int(tail) if tail.isascii() and tail.isdigit() and len(tail) < _DIGITS else -1
@@ -297,13 +208,13 @@ class Partition:
         entry.model_version = int(self.states.table["slate_versions"][row, ring])
         entry.propensity = self.states.slate_propensity(row, ring, entry.position)
 
-    def _close_before(self, wave: Ints, batch: _Batch, waiting: dict[str, list[Closing]]) -> None:
+    def _close_before(self, wave: Ints, batch: Columns, waiting: dict[str, list[Closing]]) -> None:
         for place in wave[batch.slow[wave]].tolist():
             user = batch.plan.users[place]
             if user in waiting:
                 self._close(user, waiting[user], place, batch)
 
-    def _close(self, user: str, closings: list[Closing], place: int, batch: _Batch) -> None:
+    def _close(self, user: str, closings: list[Closing], place: int, batch: Columns) -> None:
         """Close what is due before the event at `place`; `closings` are in reverse order."""
         while closings and closings[-1].before <= place:
             closing = closings.pop()
@@ -314,7 +225,7 @@ class Partition:
 
     # -- after the waves --------------------------------------------------------------------------------------------
 
-    def _finish(self, batch: _Batch, slated: Slated, scorers: Scorers, effects: Effects) -> None:
+    def _finish(self, batch: Columns, slated: Slated, scorers: Scorers, effects: Effects) -> None:
         """Rank the slates, then make the records of the batch."""
         plan = batch.plan
         places = np.flatnonzero(batch.slated)
@@ -323,7 +234,9 @@ class Partition:
             if len(mine):
                 scorer, kind = scorers(arm), self.config.arms.get(arm, "online")
                 seeds = seeds_of(self.number, plan.offsets[mine])
-                ranked = rank_slates(slated, mine, plan.now_ms[mine], kind, self.pool, scorer, self.config.policy, seeds)
+                ranked = rank_slates(
+                    slated, mine, plan.now_ms[mine], kind, self.pool, scorer, self.config.policy, seeds
+                )
                 self._remember(mine, ranked, batch, slated, scorer)
                 name = f"{self.config.topic_key}{self.number}-"
                 effects.slates += slate_records(plan, mine, ranked, name, arm, self._rest, self.pool, scorer)
@@ -338,7 +251,7 @@ class Partition:
         effects.touched = dict.fromkeys(touched)
         effects.touched.update(dict.fromkeys(user for _, user, _ in batch.closed))
 
-    def _remember(self, places: Ints, ranked: Ranked, batch: _Batch, slated: Slated, scorer: Scorer) -> None:
+    def _remember(self, places: Ints, ranked: Ranked, batch: Columns, slated: Slated, scorer: Scorer) -> None:
         """Note in the states, for the impressions to come, how the slates were made."""
         table, rows, ring = self.states.table, batch.rows[places], slated.places[places]
         masks = np.packbits(ranked.explored, axis=1, bitorder="little")
@@ -349,7 +262,7 @@ class Partition:
         if batch.unranked:
             slated.keep(places, ranked, self._rest, scorer.version)
 
-    def _feedback(self, batch: _Batch, effects: Effects) -> None:
+    def _feedback(self, batch: Columns, effects: Effects) -> None:
         plan, arm = batch.plan, self.config.arm
         fast = batch.stepped & ~batch.slow
         effects.feedback = feedback_records(batch, np.flatnonzero(fast), arm)
@@ -388,3 +301,6 @@ def _vectors(vectors: Floats, slots: Ints) -> Floats:
     found = vectors[slots]
     found[slots < 0] = 0.0
     return found
+
+
+__all__ = ["Effects", "Partition", "Scorers", "StepConfig", "rebuild"]

@@ -114,7 +114,18 @@ def parts(settings: Settings, options: DemoOptions, summary: Path) -> list[Child
     env = {f"FRESHLOOP_{name.upper()}": value for name, value in _shared(settings).items()}
     port = settings.metrics_port
     workers = [
-        _part(f"worker-{n}", env, port + n, "worker", "--name", f"w{n}", "--loglevel", "warn")
+        _part(
+            f"worker-{n}",
+            env,
+            port + n,
+            "worker",
+            "--name",
+            f"w{n}",
+            "--loglevel",
+            "warn",
+            "--http-port",
+            str(settings.http_port + n),
+        )
         for n in range(options.workers)
     ]
     trainer = _part("trainer", env, port + options.workers, "trainer")

@@ -31,7 +31,7 @@ def running_workers(
     with Supervisor(settings.data_dir / "logs") as supervisor:
         for number, port in enumerate(_free_ports(settings, count), start=1):
             name = f"replay-{number}"
-            command = ("worker", "--name", name, "--metrics-port", str(port), "--loglevel", "warn")
+            command = ("worker", "--name", name, "--metrics-port", str(port), "--http-port", "0", "--loglevel", "warn")
             argv = (sys.executable, "-m", "streams.main", *command)
             ready = partial(_serves, settings.http_host, port)
             supervisor.start(ChildSpec(name, argv, _environment(settings), ready=ready, ready_timeout_s=90))

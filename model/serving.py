@@ -12,6 +12,7 @@ from model.config import ModelConfig
 from model.features import content, features, residuals
 from model.gru import dense, gru_step, padded
 from model.heads import make_head
+from model.terms import terms
 from streams.core.events import Video
 from streams.core.ports import Floats
 
@@ -33,12 +34,20 @@ class NumpyScorer:
 
     def encode(self, videos: Sequence[Video]) -> tuple[Floats, Floats]:
         """Return vectors [N, E] and keys [N, D] of the videos, in order."""
+        vectors, biases = self._videos(videos)
+        keys = self._head.keys(vectors, biases)
+        return vectors[: len(videos)], keys[: len(videos)]
+
+    def terms(self, hidden: Floats, videos: Sequence[Video]) -> dict[str, NDArray[np.float64]]:
+        """Return what adds up to the logits [B, N] of hidden states [B, H] and videos, by name (`model.terms`)."""
+        vectors, biases = self._videos(videos)
+        return terms(self._weights, self.users(hidden), vectors[: len(videos)], biases[: len(videos)])
+
+    def _videos(self, videos: Sequence[Video]) -> tuple[Floats, Floats]:
         weights, found = self._weights, features(videos)
         learned = padded(residuals(found, weights))
         raw = dense(padded(content(found, weights)), weights["video.kernel"], weights["video.bias"])
-        vectors = np.tanh(raw + learned[:, :-1])
-        keys = self._head.keys(vectors, learned[:, -1])
-        return vectors[: len(videos)], keys[: len(videos)]
+        return np.tanh(raw + learned[:, :-1]), learned[:, -1]
 
     def step(self, hidden: Floats, vectors: Floats, behaviour: Floats) -> Floats:
         """Advance hidden [B, H] by one event each: video vectors [B, E] and behaviour [B, F]; returns [B, H]."""

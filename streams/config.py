@@ -40,8 +40,15 @@ class Settings(BaseSettings):
     broker_port: Port = Field(19092, description="Port of the embedded broker on 127.0.0.1.")
     controller_port: Port = Field(19093, description="Port of the embedded broker's KRaft controller on 127.0.0.1.")
     broker_heap: str = Field("512m", pattern=r"^\d+[mg]$", description="Java heap of the embedded broker.")
-    http_host: str = Field("127.0.0.1", description="Address that metrics are served on.")
+    http_host: str = Field("127.0.0.1", description="Address that the API and metrics are served on.")
     metrics_port: Port = Field(19100, description="First metrics port; each part on a machine takes the next.")
+
+    http_port: Port = Field(19080, description="Port of a worker's HTTP API; each worker on a machine takes the next.")
+    http_advertise: str = Field(
+        "", pattern=r"^(https?://[^\s/?#@]+)?$", description="URL under which other workers reach this one's API."
+    )
+    http_token: str = Field("", repr=False, description="Bearer token that the API asks for; empty asks for none.")
+    console_port: Port = Field(19070, description="Port of the console.")
 
     # Topics
     topic_prefix: str = Field("", max_length=64, pattern=r"^[a-zA-Z0-9._-]*$", description="Prefix of every topic.")
@@ -96,6 +103,18 @@ class Settings(BaseSettings):
     gate_margin: Annotated[float, Field(ge=0)] = Field(0.0, description="A version may be this much worse in log-loss.")
     frozen_after: Count = Field(
         20_000, description="The frozen arm stays at the first version past this many examples."
+    )
+
+    # Content
+    content_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
+        20.0, description="Time to decode one clip, at most."
+    )
+    content_memory_mb: Annotated[int, Field(ge=512)] = Field(
+        2048, description="Address space of the decoder's process."
+    )
+    content_megabytes: Count = Field(512, description="Most bytes read of one clip, in MB.")
+    content_schemes: str = Field(
+        "file,memory,s3,gs,az,abfs", description="Kinds of address a clip may be read from, comma-separated."
     )
 
     @field_validator("brokers")

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from deploy.cli import broker_app, topics_app
 from deploy.demo_cli import demo
+from deploy.doctor_cli import doctor
 from deploy.workers import running_workers
 from model.cli import models_app
 from model.trainer_cli import trainer
@@ -33,6 +34,7 @@ app.add_typer(broker_app, name="broker")
 app.add_typer(topics_app, name="topics")
 app.add_typer(models_app, name="models")
 app.command()(demo)
+app.command()(doctor)
 app.command("replay")(replay_command(running_workers))
 app.command("simulate")(simulate)
 app.command()(trainer)
@@ -42,13 +44,15 @@ app.command()(trainer)
 def worker(
     name: Annotated[str, typer.Option(help="Name of this worker on this machine; its states live under it.")] = "w1",
     metrics_port: Annotated[int, typer.Option(help="Port for Prometheus; 0 takes the setting.")] = 0,
+    http_port: Annotated[int | None, typer.Option(help="Port of the API; 0 for no API. [default: setting]")] = None,
     loglevel: Annotated[str, typer.Option(help="debug, info, warn or error.")] = "info",
 ) -> None:
     """Run one stream worker. Start several with different names to share the partitions."""
     from streams.run import run_worker
 
     settings = load_settings()
-    run_worker(settings, name, metrics_port or settings.metrics_port, loglevel)
+    api = settings.http_port if http_port is None else http_port
+    run_worker(settings, name, metrics_port or settings.metrics_port, loglevel, api)
 
 
 @app.command()
@@ -72,6 +76,30 @@ def tail(
             console.print(as_text(slate))
         if count == limit:
             break
+
+
+@app.command()
+def explain(
+    user: Annotated[str, typer.Argument(help="The user's id.")],
+    api: Annotated[str, typer.Option(help="URL of a worker's API. [default: the first one on this machine]")] = "",
+    top: Annotated[int, typer.Option(min=1, help="So many positions of the slate.")] = 8,
+    json: Annotated[bool, typer.Option("--json", help="The last line of the output is one JSON object.")] = False,
+) -> None:
+    """Say what a user's state rests on, and why each video of the last slate is there.
+
+    Any worker's API will do: it asks the owner of the user's state. Effects are in logits.
+    """
+    from json import dumps
+
+    from streams.explain_view import as_text
+    from streams.http.client import ApiClient
+
+    with ApiClient(load_settings(), api) as client:
+        found = client.explanation(user)
+    if json:
+        print(dumps(found))
+    else:
+        Console(highlight=False).print(as_text(found, top))
 
 
 def main() -> None:

@@ -88,6 +88,9 @@ class WorkerMetrics:
         self.model_version = gauge("freshloop_model_version", "Version that serves.")
         self.model_made = gauge("freshloop_model_made_timestamp_seconds", "When the serving version was made.")
         self.cached_users = gauge("freshloop_cached_users", "User states in memory.")
+        self.requests = counter("freshloop_http_requests_total", "Requests to the API.", "route", "status")
+        self.request_seconds = histogram("freshloop_http_request_seconds", "Duration of a request to the API.", _FAST)
+        self.ready = gauge("freshloop_ready", "1 when states and broadcast topics are up to date.")
         self.lag = gauge(
             "freshloop_consumer_lag_offsets", "Offsets behind the end of the events partition.", "partition"
         )

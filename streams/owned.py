@@ -37,8 +37,11 @@ class OwnedPartition:
 
     def load(self, plan: Plan) -> tuple[int, int]:
         """Bring the states that a plan needs into memory; return how many were there and how many were read."""
+        return self.load_users(plan.everyone())
+
+    def load_users(self, users: Sequence[str]) -> tuple[int, int]:
+        """Bring the states of distinct users into memory, where they have one; return as `load` does."""
         states = self.core.states
-        users = plan.everyone()
         missing = states.missing(users)
         if not missing:
             return len(users), 0

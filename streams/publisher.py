@@ -21,6 +21,9 @@ class Out(NamedTuple):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
+Records = Sequence[Out] | Sequence[tuple[bytes, bytes]]
+
+
 class PublishError(Exception):
     """Records were not acknowledged; nothing that rests on them may be committed."""
 
@@ -50,67 +53,44 @@ class Publisher:
         if self._producer is not None:
             await self._producer.stop()
 
-    async def publish(self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes]]) -> int:
-        """Send keys and values in order and wait; return the offset after the last one, -1 when there was none.
+    async def publish(self, topic: str, partition: int, records: Records) -> int:
+        """Send records in order and wait for them; return the offset after the last one, -1 when there was none.
 
+        Args:
+          records: `Out`, or where there are many bare keys and values.
         Raises:
           PublishError: not acknowledged in time, or refused.
         """
+        assert self._producer is not None, "start() comes first"
         if not records:
             return -1
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._send(topic, partition, records)
+                return await self._send(self._producer, topic, partition, records)
         except Exception as error:
             raise PublishError(
                 f"{len(records)} records for {topic}-{partition} were not acknowledged: {error!r}"
             ) from error
 
-    async def publish_out(self, topic: str, records: Sequence[Out], partition: int = 0) -> None:
-        """Send the few records that have headers or no key, and wait.
-
-        Raises:
-          PublishError: not acknowledged in time, or refused.
-        """
-        if not records:
-            return
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                futures = []
-                builder = self._connected.create_batch()
-                for record in records:
-                    if not _append(builder, record):
-                        futures.append(await self._connected.send_batch(builder, topic, partition=partition))
-                        builder = self._connected.create_batch()
-                        _append(builder, record)
-                futures.append(await self._connected.send_batch(builder, topic, partition=partition))
-                await asyncio.gather(*futures)
-        except Exception as error:
-            raise PublishError(
-                f"{len(records)} records for {topic}-{partition} were not acknowledged: {error!r}"
-            ) from error
-
-    @property
-    def _connected(self) -> AIOKafkaProducer:
-        assert self._producer is not None, "start() comes first"
-        return self._producer
-
-    async def _send(self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes]]) -> int:
-        producer = self._connected
+    async def _send(self, producer: AIOKafkaProducer, topic: str, partition: int, records: Records) -> int:
         futures = []
-        builder = producer.create_batch()
-        for key, value in records:
-            if builder.append(key=key, value=value, timestamp=None) is None:
-                futures.append(await producer.send_batch(builder, topic, partition=partition))
-                builder = producer.create_batch()
-                if builder.append(key=key, value=value, timestamp=None) is None:
-                    raise PublishError(f"a record of {len(value)} bytes exceeds {BATCH_BYTES}")
+        at, builder = 0, producer.create_batch()
+        while (full := fill(builder, records, at)) < len(records):
+            if full == at:
+                raise PublishError(f"a record of {len(records[at][1] or b'')} bytes exceeds {BATCH_BYTES}")
+            futures.append(await producer.send_batch(builder, topic, partition=partition))
+            at, builder = full, producer.create_batch()
         futures.append(await producer.send_batch(builder, topic, partition=partition))
         last = (await asyncio.gather(*futures))[-1]
         return int(last.offset) + int(builder.record_count())
 
 
-def _append(builder: Any, record: Out) -> bool:
-    """Add a record to a batch; False when it does not fit."""
-    made = builder.append(key=record.key, value=record.value, timestamp=None, headers=list(record.headers))
-    return made is not None
+def fill(builder: Any, records: Records, at: int) -> int:
+    """Append records from place `at` on; return the place of the first that does not fit."""
+    append = builder.append
+    for place in range(at, len(records)):
+        record = records[place]
+        headers = list(record.headers) if isinstance(record, Out) else ()
+        if append(key=record[0], value=record[1], timestamp=None, headers=headers) is None:
+            return place
+    return len(records)

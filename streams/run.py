@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
+from typing import Any
 
 import faust
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, start_http_server
 
+from model.choose import choose, one_back
 from model.config import model_config
+from model.listing import summary
 from model.registry import Registry, Version, initial_version
 from streams.admin import require_topics
 from streams.app import make_app
 from streams.clock import Clock
 from streams.config import ConfigError, Settings
 from streams.core.ports import Scorer
+from streams.http.api import make_api
+from streams.http.server import bind, serve, url_of
+from streams.http.service import Service
 from streams.metrics import WorkerMetrics
 from streams.models import ServingModels
 from streams.worker import Worker, make_pool
@@ -40,12 +47,34 @@ class RegistryVersions:
         return _scorer(self._registry.first_at_least(trained_through))
 
 
+class ServedVersions:
+    """Model versions as the API sees them: what the worker's registry knows, and changes through the topic."""
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        self._settings, self._registry = settings, registry
+
+    def summary(self) -> dict[str, Any]:
+        """Return all versions and what serves, ready for JSON."""
+        return summary(self._registry, self._settings.frozen_after)
+
+    def choose(self, version: int | None, reason: str) -> dict[str, Any]:
+        """Put a version into service (None: the parent of the present one); blocks until the cluster has it."""
+        done = choose(self._settings, lambda found: one_back(found) if version is None else version, reason)
+        return asdict(done)
+
+
 def _scorer(version: Version | None) -> Scorer | None:
     return version.scorer() if version else None
 
 
-def build_worker(settings: Settings, name: str, metrics: WorkerMetrics) -> Worker:
-    """Put a worker together; nothing is connected yet."""
+def build_worker(settings: Settings, name: str, metrics: WorkerMetrics, http_port: int = 0) -> Worker:
+    """Put a worker together; nothing is connected yet.
+
+    Args:
+      http_port: of its API; 0 for none.
+    Raises:
+      ConfigError: that port is taken.
+    """
     clock = Clock()
     config = model_config(settings)
     pool = make_pool(settings)
@@ -65,14 +94,31 @@ def build_worker(settings: Settings, name: str, metrics: WorkerMetrics) -> Worke
     first = initial_version(settings.model_name, config).scorer()
     models = ServingModels(RegistryVersions(registry), first, pool, settings.frozen_after, on_swap)
     worker = Worker(settings, name, pool, models, metrics, clock)
+    if http_port:
+        _add_api(worker, ServedVersions(settings, registry), http_port)
     return worker
 
 
-def run_worker(settings: Settings, name: str, metrics_port: int, loglevel: str) -> None:
+def _add_api(worker: Worker, versions: ServedVersions, port: int) -> None:
+    settings, metrics = worker.settings, worker.metrics
+
+    def observe(route: str, status: int, seconds: float) -> None:
+        metrics.requests.labels(route, str(status)).inc()
+        metrics.request_seconds.observe(seconds)
+
+    bound = bind(settings, port)
+    app = make_api(Service(worker, versions), settings.http_token, observe, worker.clock)
+    worker.url = url_of(settings, port)
+    worker.services.append(lambda: serve(app, bound))
+
+
+def run_worker(settings: Settings, name: str, metrics_port: int, loglevel: str, http_port: int = 0) -> None:
     """Run a worker until SIGTERM or Ctrl-C.
 
+    Args:
+      http_port: of its API; 0 for none.
     Raises:
-      ConfigError: the topics do not fit, or the metrics port is taken.
+      ConfigError: the topics do not fit, or a port is taken.
     """
     require_topics(settings)
     registry = CollectorRegistry()
@@ -85,5 +131,5 @@ def run_worker(settings: Settings, name: str, metrics_port: int, loglevel: str) 
         raise ConfigError(
             f"metrics cannot be served on port {metrics_port} (--metrics-port): {error.strerror}"
         ) from None
-    app = make_app(settings, build_worker(settings, name, metrics))
+    app = make_app(settings, build_worker(settings, name, metrics, http_port))
     faust.Worker(app, loglevel=loglevel, redirect_stdouts=False, quiet=True).execute_from_commandline()

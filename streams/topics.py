@@ -32,6 +32,7 @@ class Topics:
         self.feedback = f"{prefix}feedback"
         self.models = f"{prefix}models"
         self.dead_letters = f"{prefix}dead-letters"
+        self.workers = f"{prefix}workers"  # who answers for which partition
         self.states = f"{prefix}{settings.app_id}-states"  # changelog of the user states of this consumer group
 
     def specs(self) -> list[TopicSpec]:
@@ -49,4 +50,5 @@ class Topics:
             TopicSpec(self.videos, 1, "compact", changelog),
             TopicSpec(self.models, 1, "compact", changelog | large),
             TopicSpec(self.dead_letters, 1, "delete", dead),
+            TopicSpec(self.workers, 1, "compact", changelog),
         ]

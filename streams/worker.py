@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -26,6 +26,8 @@ from streams.core.ranking import Policy
 from streams.core.state import StateShape
 from streams.core.step import Effects, Partition, StepConfig
 from streams.feeds import Feeds
+from streams.http.board import Board
+from streams.http.directory import Directory, announcements
 from streams.intake import TICK, Intake, dead_letter, take_in
 from streams.metrics import BatchHistogram, WorkerMetrics
 from streams.models import ServingModels
@@ -69,7 +71,13 @@ def make_pool(settings: Settings) -> FreshPool:
 
 
 class Worker:
-    """Owns partitions, applies their batches and publishes the effects."""
+    """Owns partitions, applies their batches and publishes the effects.
+
+    Attributes:
+      ready: states and broadcast topics are up to date; requests may be answered.
+      url: where this worker's API is reached, announced with each partition; empty for none.
+      services: run in the worker's loop from start to stop.
+    """
 
     def __init__(
         self,
@@ -85,11 +93,18 @@ class Worker:
         self.topics = Topics(settings)
         self.config = step_config(settings)
         self.owned: dict[int, OwnedPartition] = {}
+        self.board, self.directory = Board(), Directory()
+        self.ready, self.url = False, ""
+        self.services: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self.publisher = Publisher(settings)
         self.feeds = Feeds(pool, models, metrics, clock, self._dead_video, self._place_seen)
         self.broadcast = Broadcast(
             settings,
-            {self.topics.videos: self.feeds.on_videos, self.topics.models: self.feeds.on_models},
+            {
+                self.topics.videos: self.feeds.on_videos,
+                self.topics.models: self.feeds.on_models,
+                self.topics.workers: self.directory.feed,
+            },
             {self.topics.feedback: self.feeds.on_feedback},
             clock.now_ms() - POPULARITY_HALF_LIVES * int(settings.popularity_half_life_s * 1000),
         )
@@ -104,6 +119,8 @@ class Worker:
         await self.publisher.start()
         self.spawn(self.broadcast.run())
         self.spawn(self._tick_idle())
+        for service in self.services:
+            self.spawn(service())
 
     async def stop(self) -> None:
         """Let what is in flight finish, then close the stores."""
@@ -134,6 +151,7 @@ class Worker:
 
     async def take_over(self, partitions: set[int]) -> None:
         """Recover the stores of the partitions that are now ours and let go of the others."""
+        self.ready = False
         await self._settle()
         self._release()
         await self.broadcast.caught_up.wait()
@@ -143,6 +161,10 @@ class Worker:
             read = await recover(store, self.topics.states, number, self.settings)
             self.owned[number] = OwnedPartition(Partition(number, self.config, self.pool), store)
             log.info("partition %d: %d changelog records, goes on at %d", number, read, store.meta.applied_through)
+        self.board.keep(partitions)
+        told = announcements(partitions, self.name, self.url, self.clock.now_ms())
+        await self.publisher.publish(self.topics.workers, 0, told)
+        self.ready = True
 
     def _release(self) -> None:
         for owned in self.owned.values():
@@ -208,8 +230,9 @@ class Worker:
         await asyncio.gather(
             publish(topics.recommendations, number, slates),
             publish(topics.feedback, number, feedback),
-            self.publisher.publish_out(topics.dead_letters, [letter for _, letter in intake.dead]),
+            publish(topics.dead_letters, 0, [letter for _, letter in intake.dead]),
         )
+        self.board.published(number, slates, effects.slates)
         self._observe(self.metrics.event_to_slate, stamps)
         if before is not None:
             await before  # states are stored in order; slates need not wait for the states of the batch before
@@ -229,9 +252,10 @@ class Worker:
             await asyncio.sleep(1.0)
             for number, owned in list(self.owned.items()):
                 if owned.core.waiting and last.get(number) == owned.next_offset:
-                    await self.publisher.publish_out(self.topics.events, [Out(None, b"", TICK)], number)
+                    await self.publisher.publish(self.topics.events, number, [Out(None, b"", TICK)])
                 last[number] = owned.next_offset
             self.metrics.pool_size.set(int(self.pool.fresh(self.clock.now_ms()).sum()))
+            self.metrics.ready.set(self.ready)
             self.metrics.cached_users.set(sum(len(owned.core.states) for owned in self.owned.values()))
 
     # -- broadcast --------------------------------------------------------------------------------------------------
@@ -243,7 +267,7 @@ class Worker:
             self.spawn(self._send_letter(dead_letter(record, bad)))
 
     async def _send_letter(self, letter: Out) -> None:
-        await self.publisher.publish_out(self.topics.dead_letters, [letter])
+        await self.publisher.publish(self.topics.dead_letters, 0, [letter])
 
     def _place_seen(self, given: dict[int, int]) -> None:
         for owned in self.owned.values():

@@ -29,9 +29,10 @@ def environment(settings: Settings) -> dict[str, str]:
     return env
 
 
-def worker_spec(settings: Settings, name: str = "w1", restart: str = "never") -> ChildSpec:
+def worker_spec(settings: Settings, name: str = "w1", restart: str = "never", http_port: int = 0) -> ChildSpec:
     (port,) = free_ports(1)
-    argv = (sys.executable, "-m", "streams.main", "worker", "--name", name, "--metrics-port", str(port))
+    command = ("worker", "--name", name, "--metrics-port", str(port), "--http-port", str(http_port))
+    argv = (sys.executable, "-m", "streams.main", *command)
     return ChildSpec(
         name, argv, environment(settings), restart=restart, ready=lambda: scrape(port) is not None, stop_timeout_s=30
     )

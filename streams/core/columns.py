@@ -34,6 +34,10 @@ class StepConfig:
     topic_key: str = ""  # distinguishes slates of a topic that was deleted and made again
     arms: dict[str, str] = field(default_factory=dict)  # policies by arm: online, frozen, popular or random
 
+    def __post_init__(self) -> None:
+        if self.policy.size > self.shape.positions:
+            raise ValueError(f"states have room for {self.shape.positions} positions, slates have {self.policy.size}")
+
     def arm(self, user_id: str) -> str:
         """Return the arm of a user: what follows the last '@', when it is a configured arm, or `online`."""
         _, at, suffix = user_id.rpartition("@")

@@ -90,7 +90,7 @@ def fill(builder: Any, records: Records, at: int) -> int:
     append = builder.append
     for place in range(at, len(records)):
         record = records[place]
-        headers = list(record.headers) if isinstance(record, Out) else ()
+        headers = list(record.headers) if isinstance(record, Out) else []
         if append(key=record[0], value=record[1], timestamp=None, headers=headers) is None:
             return place
     return len(records)

@@ -13,6 +13,9 @@ import os
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
+
 from streams.batches import Batch, BatchConsumer
 from streams.broadcast import Broadcast
 from streams.clock import Clock
@@ -26,7 +29,7 @@ from streams.feeds import Feeds
 from streams.http.board import Board
 from streams.http.directory import Directory, announcements
 from streams.intake import TICK, Intake, dead_letter, take_in
-from streams.metrics import WorkerMetrics
+from streams.metrics import BatchHistogram, WorkerMetrics
 from streams.models import ServingModels
 from streams.owned import OwnedPartition, changelog, recover
 from streams.publisher import Out, Publisher
@@ -46,7 +49,12 @@ def step_config(settings: Settings) -> StepConfig:
         policy=Policy(
             settings.slate_size, settings.slate_minimum, settings.threshold, settings.author_cap, settings.exploration
         ),
-        shape=StateShape(settings.hidden_size, settings.recent_events, settings.seen_videos),
+        shape=StateShape(
+            settings.hidden_size,
+            settings.recent_events,
+            settings.seen_videos,
+            positions=-(-settings.slate_size // 8) * 8,
+        ),
         label_window_ms=int(settings.label_window_s * 1000),
         correction_window_ms=int(settings.correction_window_s * 1000),
         pending_kept=settings.pending_impressions,
@@ -89,7 +97,7 @@ class Worker:
         self.ready, self.url = False, ""
         self.services: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self.publisher = Publisher(settings)
-        self.feeds = Feeds(pool, models, metrics, clock, self._dead_video, self._clear_seen)
+        self.feeds = Feeds(pool, models, metrics, clock, self._dead_video, self._place_seen)
         self.broadcast = Broadcast(
             settings,
             {
@@ -151,8 +159,7 @@ class Worker:
         for number in sorted(partitions):
             store = StateStore(self._folder / f"p{number}")
             read = await recover(store, self.topics.states, number, self.settings)
-            core = Partition(number, self.config, self.settings.pool_capacity)
-            self.owned[number] = OwnedPartition(core, store, self.pool)
+            self.owned[number] = OwnedPartition(Partition(number, self.config, self.pool), store)
             log.info("partition %d: %d changelog records, goes on at %d", number, read, store.meta.applied_through)
         self.board.keep(partitions)
         told = announcements(partitions, self.name, self.url, self.clock.now_ms())
@@ -193,13 +200,15 @@ class Worker:
         await self._in_flight.acquire()
         started = self.clock.monotonic()
         intake = take_in(batch.records)
-        ops = owned.core.plan(intake.events)
-        held, read = owned.load(ops)
-        effects = owned.core.apply(ops, self.pool, self.models.scorer)
+        plan = owned.core.plan(intake.events)
+        held, read = owned.load(plan)
+        effects = owned.core.apply(plan, self.models.scorer)
         packed = owned.pack(list(effects.touched))
         owned.next_offset = batch.end
         self._measure(batch, intake, effects, held, read, lag, self.clock.monotonic() - started)
-        finish = self._finish(owned, batch, intake, effects, packed, owned.progress(batch.end), owned.tail, ack)
+        finish = self._finish(
+            owned, batch, intake, effects, packed, owned.turn, owned.progress(batch.end), owned.tail, ack
+        )
         owned.tail = self.spawn(finish)
 
     async def _finish(
@@ -208,26 +217,28 @@ class Worker:
         batch: Batch,
         intake: Intake,
         effects: Effects,
-        packed: dict[str, bytes],
+        packed: dict[bytes, bytes],
+        turn: int,
         meta: Meta,
         before: asyncio.Task[None] | None,
         ack: Any,
     ) -> None:
         number, publish, topics = batch.tp.partition, self.publisher.publish, self.topics
-        slates = [Out(slate.user_id.encode(), encode(slate)) for slate in effects.slates]
-        feedback = [Out(record.user_id.encode(), encode(record)) for record in effects.feedback]
+        stamps = np.array([record.timestamp for record in batch.records], np.int64)
+        slates = [(slate.user_id.encode(), encode(slate)) for slate in effects.slates]
+        feedback = [(record.user_id.encode(), encode(record)) for record in effects.feedback]
         await asyncio.gather(
             publish(topics.recommendations, number, slates),
             publish(topics.feedback, number, feedback),
             publish(topics.dead_letters, 0, [letter for _, letter in intake.dead]),
         )
         self.board.published(number, slates, effects.slates)
-        self._observe(self.metrics.event_to_slate, batch)
+        self._observe(self.metrics.event_to_slate, stamps)
         if before is not None:
             await before  # states are stored in order; slates need not wait for the states of the batch before
         end = await publish(topics.states, number, changelog(packed, meta))
-        owned.written(packed, Meta(meta.applied_through, meta.watermark_ms, end), self._cache_share())
-        self._observe(self.metrics.event_to_state, batch)
+        owned.written(packed, Meta(meta.applied_through, meta.watermark_ms, end), turn, self._cache_share())
+        self._observe(self.metrics.event_to_state, stamps)
         self._in_flight.release()
         ack()
 
@@ -258,16 +269,14 @@ class Worker:
     async def _send_letter(self, letter: Out) -> None:
         await self.publisher.publish(self.topics.dead_letters, 0, [letter])
 
-    def _clear_seen(self, slots: list[int]) -> None:
+    def _place_seen(self, given: dict[int, int]) -> None:
         for owned in self.owned.values():
-            owned.core.states.clear_slots(slots)
+            owned.core.states.place(list(given), list(given.values()))
 
     # -- measuring --------------------------------------------------------------------------------------------------
 
-    def _observe(self, histogram: Any, batch: Batch) -> None:
-        now = self.clock.now_ms()
-        for record in batch.records:
-            histogram.observe(max(0, now - record.timestamp) / 1000)
+    def _observe(self, histogram: BatchHistogram, stamps: NDArray[np.int64]) -> None:
+        histogram.observe_many((self.clock.now_ms() - stamps) / 1000)
 
     def _measure(
         self, batch: Batch, intake: Intake, effects: Effects, held: int, read: int, lag: int, seconds: float
@@ -286,10 +295,13 @@ class Worker:
             metrics.joins.labels(str(result)).inc(count)
         for reason, _ in intake.dead:
             metrics.dead_letters.labels(reason).inc()
+        rewards: dict[str, list[float]] = {}
         for record in effects.feedback:
             if record.revision == 0:
-                metrics.impressions.labels(record.arm).inc()
-                metrics.reward.labels(record.arm).inc(record.label)
+                rewards.setdefault(record.arm, []).append(record.label)
+        for arm, labels in rewards.items():
+            metrics.impressions.labels(arm).inc(len(labels))
+            metrics.reward.labels(arm).inc(sum(labels))
 
 
 def die(error: BaseException) -> NoReturn:

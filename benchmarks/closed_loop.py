@@ -58,7 +58,7 @@ class ClosedLoop:
     def __init__(self, settings: Settings, options: LoopOptions, learner: Learner) -> None:
         self.settings, self.options, self.learner = settings, options, learner
         self.pool = make_pool(settings)
-        self.partition = Partition(0, step_config(settings), settings.pool_capacity)
+        self.partition = Partition(0, step_config(settings), self.pool)
         self.rewards = Rewards()
         parameters = load_parameters()
         self.world = Simulation(
@@ -110,7 +110,7 @@ class ClosedLoop:
         self.offset += len(batch)
         if not batch:
             return
-        effects = self.partition.apply(self.partition.plan(batch), self.pool, self.scorer)
+        effects = self.partition.apply(self.partition.plan(batch), self.scorer)
         arrival = self.now + DELAY_MS
         letters = {slate.user_id.encode(): Letter(arrival, encode(slate)) for slate in effects.slates}
         self._posted.append((arrival, letters))
@@ -132,7 +132,8 @@ class ClosedLoop:
                 self._publish([video])
 
     def _publish(self, videos: list[Any]) -> None:
-        self.partition.states.clear_slots(self.pool.add(videos))
+        given = self.pool.add(videos)
+        self.partition.states.place(list(given), list(given.values()))
         self.learner.store.catalogue.add(videos)
 
     def _learn(self) -> None:

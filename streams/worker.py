@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -43,8 +45,8 @@ EXIT_FATAL = 70  # the supervisor starts the worker again
 POPULARITY_HALF_LIVES = 4  # older rewards weigh less than a sixteenth
 
 
-def step_config(settings: Settings) -> StepConfig:
-    """Return the core's configuration."""
+def step_config(settings: Settings, events_id: str = "") -> StepConfig:
+    """Return the core's configuration. `events_id` is the id of the events topic; slate ids begin with some of it."""
     return StepConfig(
         policy=Policy(
             settings.slate_size, settings.slate_minimum, settings.threshold, settings.author_cap, settings.exploration
@@ -59,6 +61,7 @@ def step_config(settings: Settings) -> StepConfig:
         correction_window_ms=int(settings.correction_window_s * 1000),
         pending_kept=settings.pending_impressions,
         latest_only=settings.slates == "latest",
+        topic_key=f"{events_id[:8]}-" if events_id else "",
         arms=dict(settings.arms),
     )
 
@@ -87,11 +90,12 @@ class Worker:
         models: ServingModels,
         metrics: WorkerMetrics,
         clock: Clock,
+        topic_ids: Mapping[str, str],
     ) -> None:
         self.settings, self.pool, self.models, self.metrics, self.clock = settings, pool, models, metrics, clock
         self.name = name
         self.topics = Topics(settings)
-        self.config = step_config(settings)
+        self.config = step_config(settings, topic_ids.get(self.topics.events, ""))
         self.owned: dict[int, OwnedPartition] = {}
         self.board, self.directory = Board(), Directory()
         self.ready, self.url = False, ""
@@ -108,7 +112,8 @@ class Worker:
             {self.topics.feedback: self.feeds.on_feedback},
             clock.now_ms() - POPULARITY_HALF_LIVES * int(settings.popularity_half_life_s * 1000),
         )
-        self._folder = settings.data_dir / "workers" / name / settings.app_id
+        # States belong to one changelog: what an earlier topic of that name left must not be taken for this one's.
+        self._folder = settings.data_dir / "workers" / name / settings.app_id / topic_ids.get(self.topics.states, "any")
         self._in_flight = asyncio.Semaphore(settings.in_flight)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -154,6 +159,7 @@ class Worker:
         self.ready = False
         await self._settle()
         self._release()
+        drop_others(self._folder)
         await self.broadcast.caught_up.wait()
         self.feeds.live = True
         for number in sorted(partitions):
@@ -302,6 +308,14 @@ class Worker:
         for arm, labels in rewards.items():
             metrics.impressions.labels(arm).inc(len(labels))
             metrics.reward.labels(arm).inc(sum(labels))
+
+
+def drop_others(folder: Path) -> None:
+    """Remove the states that stand beside `folder`: they belong to a changelog that is gone."""
+    for other in folder.parent.glob("*"):
+        if other != folder:
+            log.warning("the states in %s belong to a topic that was wiped, and are removed", other)
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def die(error: BaseException) -> NoReturn:

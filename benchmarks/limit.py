@@ -180,6 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name in ("brokers", "prefix", "group"):
         parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--folder")
     parser.add_argument("--poll", type=int, default=2000)
     args = parser.parse_args()
     asyncio.run(run(args.brokers, args.prefix, args.group, args.poll))

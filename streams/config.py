@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     app_id: str = Field(
         "freshloop", pattern=r"^[a-zA-Z0-9._-]{1,64}$", description="Consumer group of the workers; names their states."
     )
-    poll_records: Annotated[int, Field(ge=1, le=10_000)] = Field(500, description="Most records in one poll.")
+    poll_records: Annotated[int, Field(ge=1, le=10_000)] = Field(2000, description="Most records in one poll.")
     in_flight: Annotated[int, Field(ge=1, le=64)] = Field(16, description="Batches whose writes may be unacknowledged.")
     commit_interval_s: Seconds = Field(0.5, description="Time between offset commits.")
     session_timeout_s: Annotated[float, Field(ge=6.0)] = Field(10.0, description="A silent worker is dead after this.")

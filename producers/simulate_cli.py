@@ -76,6 +76,7 @@ def simulate(
     _serve(settings, metrics_port, simulator)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: simulator.stop())
+    signal.signal(signal.SIGUSR1, lambda *_: simulator.jump())
     found = simulator.run()
     print(json.dumps(found) if as_json else describe(found))
 

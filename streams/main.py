@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from deploy.cli import broker_app, topics_app
+from deploy.console.cli import console as console_command
 from deploy.demo_cli import demo
 from deploy.doctor_cli import doctor
 from deploy.workers import running_workers
@@ -35,6 +36,7 @@ app.add_typer(topics_app, name="topics")
 app.add_typer(models_app, name="models")
 app.command()(demo)
 app.command()(doctor)
+app.command("console")(console_command)
 app.command("replay")(replay_command(running_workers))
 app.command("simulate")(simulate)
 app.command()(trainer)

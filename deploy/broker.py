@@ -233,7 +233,7 @@ def require_free(name: str, port: int) -> None:
 
 def _format(settings: Settings, layout: Layout, jars: list[Path], identity: str) -> None:
     command = java.command(
-        settings, jars, "kafka.tools.StorageTool", "format", "-t", identity, "-c", str(layout.properties)
+        settings, jars, "kafka.tools.StorageTool", "format", f"--cluster-id={identity}", "-c", str(layout.properties)
     )
     try:
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)

@@ -113,6 +113,14 @@ class Examples:
         """Users that have a row."""
         return len(self._rows)
 
+    def row_of(self, user_id: str) -> int:
+        """Return the row of a user.
+
+        Raises:
+          KeyError: the user is not known.
+        """
+        return self._rows[user_id]
+
     @property
     def kept(self) -> int:
         """Examples that are kept."""

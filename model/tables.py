@@ -44,12 +44,22 @@ class Table:
     def __len__(self) -> int:
         return len(self._row_of)
 
-    def find(self, keys: Ints, grow: bool) -> Ints:
-        """Return rows of keys [n], -1 where there is none (key 0 never has one); `grow` gives rows to new keys."""
+    def find(self, keys: Ints, grow: bool, start: Floats | None = None) -> Ints:
+        """Return rows of keys [n], -1 where there is none (key 0 never has one).
+
+        Args:
+          grow: give rows to new keys.
+          start: [n, W] added to the first value of a new row, as the mean over its places in `keys`.
+        """
         get = self._row_of.get
         found = np.array([get(key, -1) for key in keys.tolist()], np.int64)
         if grow and (missing := (found < 0) & (keys != 0)).any():
-            self._add(np.unique(keys[missing]))
+            unique, where = np.unique(keys[missing], return_inverse=True)
+            first = self._add(unique)
+            if start is not None:
+                total = np.zeros((len(unique), self.width), np.float32)
+                np.add.at(total, where, start[missing])
+                self._space[first : first + len(unique)] += total / np.bincount(where)[:, None]
             return self.find(keys, False)
         return found
 
@@ -82,9 +92,10 @@ class Table:
         return keys[order], self._space[: len(self)][order]
 
     def moments(self) -> tuple[Ints, Floats, Floats]:
-        """Return keys [V], and first and second moments [V, W], as copies."""
+        """Return keys [V] ascending, and first and second moments [V, W], as copies."""
         keys = np.fromiter(self._row_of, np.int64, len(self))
-        return keys, self._first[: len(self)].copy(), self._second[: len(self)].copy()
+        order = np.argsort(keys)
+        return keys[order], self._first[: len(self)][order], self._second[: len(self)][order]
 
     def set_moments(self, keys: Ints, first: Floats, second: Floats) -> None:
         """Take over the moments of those keys that have a row."""
@@ -96,14 +107,13 @@ class Table:
         """Drop the rows untouched for longest, down to `most`."""
         if len(self) <= self.most:
             return
-        keys, first, second = self.moments()
         keep = np.sort(np.argsort(-self._touched[: len(self)], kind="stable")[: self.most])
-        touched = self._touched[keep]
-        self.load(keys[keep], self._space[: len(keys)][keep])
-        self._first[: len(keep)], self._second[: len(keep)] = first[keep], second[keep]
-        self._touched[: len(keep)] = touched
+        keys = np.fromiter(self._row_of, np.int64, len(self))[keep]
+        first, second, touched = self._first[keep], self._second[keep], self._touched[keep]
+        self.load(keys, self._space[keep])
+        self._first[: len(keep)], self._second[: len(keep)], self._touched[: len(keep)] = first, second, touched
 
-    def _add(self, keys: Ints) -> None:
+    def _add(self, keys: Ints) -> int:
         start, end = len(self), len(self) + len(keys)
         if end > len(self._space):
             for name in ("_space", "_first", "_second", "_touched"):
@@ -115,6 +125,7 @@ class Table:
             words = draws(keys.astype(np.uint64), self.width)
             spread = self.scale * np.sqrt(12.0)  # of a uniform draw with that standard deviation
             self._space[start:end] = (uniforms(words) - 0.5) * spread
+        return start
 
 
 @dataclass(frozen=True)
@@ -146,12 +157,14 @@ class Tables:
     def places(self, catalogue: Catalogue, batch: Batch, grow: bool) -> Places:
         """Find the rows of a batch; `grow` gives rows to what has none."""
         found = catalogue.features[batch.videos]
-        tags = found["tags"]
+        tags = self.tag.find(found["tags"].ravel(), grow).reshape(found["tags"].shape)
+        total = np.maximum(found["tag_total"], 1).astype(np.float32)
+        about = self._mean_tags(tags, total) if grow else None  # who and what goes with a topic starts near it
         return Places(
-            author=self.author.find(found["author"], grow),
-            music=self.music.find(found["music"], grow),
-            tags=self.tag.find(tags.ravel(), grow).reshape(tags.shape),
-            tag_total=np.maximum(found["tag_total"], 1).astype(np.float32),
+            author=self.author.find(found["author"], grow, about),
+            music=self.music.find(found["music"], grow, about),
+            tags=tags,
+            tag_total=total,
             video=self.video.find(found["key"], grow),
         )
 
@@ -168,6 +181,11 @@ class Tables:
         out = np.zeros((size, sum(part.shape[1] for part in parts)), np.float32)
         out[1 : len(batch.videos) + 1] = np.concatenate(parts, axis=1)
         return out
+
+    def _mean_tags(self, tags: Ints, total: Floats) -> Floats:
+        rows = self.tag.take(tags.ravel()).reshape(*tags.shape, self.tag.width)
+        mean: Floats = rows.sum(axis=1) / total[:, None]
+        return mean
 
     def residuals(self, places: Places, size: int) -> Floats:
         """Return learned rows of the batch's videos [size, E+1], laid out as `content`."""

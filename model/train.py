@@ -6,12 +6,13 @@ it. What a refused candidate was trained on stays new, so that nothing is lost w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
 
-from model.batches import BatchShape, batches
+from model.batches import Batch, BatchShape, batches
 from model.examples import Examples, Ints
 from model.gate import Verdict, judge, log_losses
 from model.nets import Net
@@ -26,6 +27,8 @@ class RoundOptions:
     Attributes:
       passes: times that the new examples are gone through.
       replay: older examples per new one, drawn anew for each pass.
+      coolest: every step size falls to this part of itself in the course of a round, so that what is published has
+        little of the noise of single steps.
       held_back: share of the new examples, newest first, that judges the candidate.
       most_new: new examples in a round; older ones beyond it are left to replay.
       user_share: largest share of a round's new examples from one user, though never fewer than `user_floor`.
@@ -34,6 +37,7 @@ class RoundOptions:
 
     passes: int = 2
     replay: float = 1.0
+    coolest: float = 0.1
     held_back: float = 0.2
     most_new: int = 16_000
     user_share: float = 0.01
@@ -112,14 +116,17 @@ class Learner:
         return Round(verdict, found, train_loss, trained, len(plan.train), steps, seconds, plan.through)
 
     def _train(self, new: Ints) -> tuple[float, int, int]:
-        total, trained, steps = 0.0, 0, 0
-        for _ in range(self.options.passes):
-            old = self.store.replay(int(self.options.replay * len(new)), self.rng)
-            for batch in batches(self.store, np.concatenate([new, old]), self.shape, self.rng):
-                total += self.net.train(self.store.catalogue, batch) * len(batch.slots)
-                trained += len(batch.slots)
-                steps += 1
-        return total / max(trained, 1), trained, steps
+        found = [batch for _ in range(self.options.passes) for batch in self._pass(new)]
+        total, trained = 0.0, 0
+        for at, batch in enumerate(found):
+            warmth = 1.0 - (1.0 - self.options.coolest) * at / len(found)
+            total += self.net.train(self.store.catalogue, batch, warmth) * len(batch.slots)
+            trained += len(batch.slots)
+        return total / max(trained, 1), trained, len(found)
+
+    def _pass(self, new: Ints) -> Iterator[Batch]:
+        old = self.store.replay(int(self.options.replay * len(new)), self.rng)
+        return batches(self.store, np.concatenate([new, old]), self.shape, self.rng)
 
     def _losses(self, slots: Ints) -> Floats:
         """Return losses by slot [C], nan where not asked for."""

@@ -17,6 +17,7 @@ from model.examples import Examples
 from model.intake import Intake
 from model.manifest import Evaluation, Manifest
 from model.moments import Moments
+from model.nets import Net
 from model.outbox import Outbox
 from model.progress import Journal, Through
 from model.registry import Registry, Version
@@ -54,7 +55,7 @@ class Trainer:
         metrics: TrainerMetrics,
         clock: Clock,
     ) -> None:
-        self._settings, self._config, self._learner = settings, config, learner
+        self._settings, self._config, self.learner = settings, config, learner
         self._registry, self._intake, self._outbox = registry, intake, outbox
         self._metrics, self._clock = metrics, clock
         self._topics = Topics(settings)
@@ -64,11 +65,17 @@ class Trainer:
         self._journal = Journal(Through())
         self._new_from: dict[int, int] = {}
         self._last_round = clock.monotonic()
+        self._left = 0  # examples that the last round left waiting
 
     @property
     def store(self) -> Examples:
-        """The examples it learns from."""
-        return self._learner.store
+        """The examples that it learns from."""
+        return self.learner.store
+
+    @property
+    def net(self) -> Net:
+        """The net that learns."""
+        return self.learner.net
 
     def start(self, stopping: Callable[[], bool]) -> None:
         """Read models and videos, take over the version in service, and begin with feedback."""
@@ -116,19 +123,19 @@ class Trainer:
     # -- rounds -----------------------------------------------------------------------------------------------------
 
     def _due(self) -> bool:
-        settings, waiting = self._settings, len(self.store.fresh)
-        if waiting < settings.train_minimum:
+        """Tell whether enough is new since the last round; what a refused round left does not count again."""
+        settings, new = self._settings, len(self.store.fresh) - self._left
+        if new < settings.train_minimum:
             return False
         if self._clock.monotonic() - self._last_round >= settings.train_seconds:
             return True
-        behind = sum(self._intake.lag().values())  # far behind, a larger round catches up sooner
-        return waiting >= (
-            settings.train_examples if behind < settings.train_examples else self._learner.options.most_new
-        )
+        behind = sum(self._intake.lag().values())
+        wanted = settings.train_examples if behind < settings.train_examples else self.learner.options.most_new
+        return new >= wanted  # far behind, a larger round catches up sooner
 
     def _round(self) -> Round:
-        done = self._learner.round()
-        self._last_round = self._clock.monotonic()
+        done = self.learner.round()
+        self._last_round, self._left = self._clock.monotonic(), len(self.store.fresh)
         manifest = self._manifest(done)
         if done.weights is None:
             self._outbox.refuse(manifest)
@@ -137,7 +144,7 @@ class Trainer:
             self._base = manifest.version
             self._arrivals[manifest.version] = done.through
             self._journal.learned(done.through)
-            self._moments.save(manifest.version, self._journal.through.offsets, self._learner.net.optimiser())
+            self._moments.save(manifest.version, self._journal.through.offsets, self.net.optimiser())
         self._report(done, manifest)
         return done
 
@@ -168,7 +175,7 @@ class Trainer:
 
     def _take_over(self, current: Version | None) -> None:
         """Go on from a version, or from the first weights; the optimiser too, when its state is that version's."""
-        net = self._learner.net
+        net = self.net
         if current is None:
             net.load(initial(self._config))
             log.info("no version serves yet: learning starts from the first weights")
@@ -190,7 +197,7 @@ class Trainer:
         self.store.forget_trained(self._arrivals.get(manifest.version, -1))
         self._take_over(current)
         self._journal.through = Through(manifest.trained_through, offsets, manifest.trained_through_ms)
-        self._moments.save(manifest.version, offsets, self._learner.net.optimiser())
+        self._moments.save(manifest.version, offsets, self.net.optimiser())
 
     # -- reports ----------------------------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ def trainer(
     if level is None:
         raise ConfigError(f"--loglevel {loglevel} is not one of debug, info, warning, error")
     logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    logging.getLogger("kafka").setLevel(max(level, logging.WARNING))
+    logging.getLogger("kafka").setLevel(logging.DEBUG if level == logging.DEBUG else logging.ERROR)
     settings = load_settings()
     run_trainer(settings, metrics_port or settings.metrics_port + METRICS_OFFSET)
 

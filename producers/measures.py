@@ -18,11 +18,12 @@ _CURVE = 720
 _FIRST = 10
 _AFTER_JUMP = 60
 _REPLICATES = 400
+_GROUPS = 2_000  # resampled at most; more viewers than that are resampled in groups
 _REWARD, _EXPECTED, _COUNT = range(3)
 
 
 class Measures:
-    """Sums per arm and viewer: [3, A, V] of realised reward, expected reward and impressions.
+    """Sums per arm and viewer (or group of viewers): [3, A, V] of realised reward, expected reward and impressions.
 
     Args:
       arms: the arms that go through Kafka; the oracle is added as the last.
@@ -30,8 +31,8 @@ class Measures:
 
     def __init__(self, arms: Sequence[str], viewers: int, seed: int) -> None:
         self.arms = (*arms, ORACLE)
-        shape = (3, len(self.arms), viewers)
-        self._shape = shape
+        self._groups = min(viewers, _GROUPS)
+        shape = (3, len(self.arms), self._groups)
         self._total, self._since = np.zeros(shape), np.zeros(shape)
         self._recent = np.zeros((_RECENT, *shape))
         self._bucket = -1
@@ -41,7 +42,7 @@ class Measures:
         self._steps = np.zeros((len(self.arms), viewers), np.int64)
         self._versions: dict[tuple[int, int], list[float]] = {}
         self._weights = np.random.default_rng([seed, 3]).multinomial(
-            viewers, np.full(viewers, 1.0 / viewers), _REPLICATES
+            self._groups, np.full(self._groups, 1.0 / self._groups), _REPLICATES
         ).astype(np.float64)  # fmt: skip
         self.since_ms: int | None = None
 
@@ -68,7 +69,7 @@ class Measures:
         self._turn(now_ms)
         values = np.stack([reward, expected, np.ones(len(viewers))])
         for sums in (self._total, self._since, self._recent[self._bucket % _RECENT]):
-            sums[:, arm, viewers] += values
+            np.add.at(sums[:, arm].T, viewers % self._groups, values.T)
         self._curve[-1][1][:, arm] += values.sum(axis=1)
         by_step = self._first if self._jump is None else self._jump
         steps = self._steps[arm, viewers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -65,7 +66,8 @@ class Outbox:
 
     def close(self) -> None:
         """Disconnect; what is not acknowledged by then may be lost."""
-        self._producer.close(timeout=2)
+        with suppress(KafkaError):  # a silent cluster was reported by then
+            self._producer.close(timeout=2)
 
     def _send(self, topic: str, value: bytes | None, key: bytes) -> None:
         if self._failed is not None:
@@ -127,7 +129,8 @@ class Inbox:
         """End the thread and disconnect."""
         self._stop.set()
         self._thread.join(timeout=5)
-        self._consumer.close()
+        with suppress(KafkaError):
+            self._consumer.close()
 
     def _read(self) -> None:
         try:

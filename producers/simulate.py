@@ -52,10 +52,13 @@ class Options:
 
 
 class Simulator:
-    """One run. `stop` ends it from a signal handler.
+    """One run.
 
     Args:
-      progress: told (summary) about once a second.
+      progress: told a summary about once a second.
+
+    Attributes:
+      stopping: the run is about to end.
     """
 
     def __init__(
@@ -69,7 +72,7 @@ class Simulator:
     ) -> None:
         self._settings, self._options, self._clock = settings, options, clock
         self._say, self._progress = say, progress
-        self._stopping = False
+        self.stopping = False
         setup = Setup(
             viewers=options.viewers,
             arms=options.arms,
@@ -86,8 +89,8 @@ class Simulator:
         self._sent = 0
 
     def stop(self) -> None:
-        """Let the run end after the present tick."""
-        self._stopping = True
+        """Let the run end after the present tick; may be called from a signal handler."""
+        self.stopping = True
 
     def jump(self) -> None:
         """Let every viewer's taste jump; called by a signal handler."""
@@ -136,7 +139,7 @@ class Simulator:
         self._studio = Studio(catalogue, parameters, options.publish_rate, self._settings.pool_capacity, start_ms)
         tokens, last, told = 0.0, begin, begin
         now_ms = start_ms
-        while not self._stopping:
+        while not self.stopping:
             now = self._clock.monotonic()
             if options.seconds is not None and now - begin >= options.seconds:
                 break

@@ -31,7 +31,7 @@ class From(StrEnum):
 
 
 def simulate(
-    viewers: Annotated[int, typer.Option(min=1, max=1_000_000, help="Viewers.")] = 1000,
+    viewers: Annotated[int, typer.Option(min=1, max=100_000, help="Viewers.")] = 1000,
     rate: Annotated[float, typer.Option(min=0.1, max=20_000, help="Events per second, all arms together.")] = 500.0,
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="The same seed makes the same world.")] = 1,
     arms: Annotated[
@@ -72,12 +72,14 @@ def simulate(
         raise ConfigError(f"the folder of --summary {summary} is not there")
     world = load_parameters(parameters)
     require_topics(settings)
-    simulator = Simulator(settings, world, options, Clock(), _say, Line(_say))
+    line = Line(_say)
+    simulator = Simulator(settings, world, options, Clock(), _say, line)
     _serve(settings, metrics_port, simulator)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: simulator.stop())
-    signal.signal(signal.SIGUSR1, lambda *_: simulator.jump())
-    found = simulator.run()
+    _stop_on_signals(simulator)
+    try:
+        found = simulator.run()
+    finally:
+        line.end()
     print(json.dumps(found) if as_json else describe(found))
 
 
@@ -110,6 +112,11 @@ class Line:
         elif (now := self._clock.monotonic()) - self._told >= _LINE_S:
             self._told = now
             self._say(text)
+
+    def end(self) -> None:
+        """Leave the line, so that what comes next begins a new one."""
+        if self._terminal:
+            print(file=sys.stderr)
 
 
 def one_line(summary: dict[str, Any]) -> str:
@@ -156,6 +163,19 @@ def _serve(settings: Settings, port: int, simulator: Simulator) -> None:
         start_http_server(port, settings.http_host, simulator.metrics.registry)
     except OSError as error:
         raise ConfigError(f"metrics cannot be served on port {port} (--metrics-port): {error.strerror}") from None
+
+
+def _stop_on_signals(simulator: Simulator) -> None:
+    """Let the first SIGINT or SIGTERM end the run cleanly, and the second at once; SIGUSR1 lets tastes jump."""
+
+    def handle(*_: object) -> None:
+        if simulator.stopping:
+            raise KeyboardInterrupt
+        simulator.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+    signal.signal(signal.SIGUSR1, lambda *_: simulator.jump())
 
 
 def _say(text: str) -> None:

@@ -103,6 +103,18 @@ class Settings(BaseSettings):
         20_000, description="The frozen arm stays at the first version past this many examples."
     )
 
+    # Content
+    content_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
+        20.0, description="Time to decode one clip, at most."
+    )
+    content_memory_mb: Annotated[int, Field(ge=512)] = Field(
+        2048, description="Address space of the decoder's process."
+    )
+    content_megabytes: Count = Field(512, description="Most bytes read of one clip, in MB.")
+    content_schemes: str = Field(
+        "file,memory,s3,gs,az,abfs", description="Kinds of address a clip may be read from, comma-separated."
+    )
+
     @field_validator("brokers")
     @classmethod
     def _brokers(cls, value: str) -> str:

@@ -154,7 +154,7 @@ def _rows(models: dict[str, Any], choose: Callable[[int | None, str], Any]) -> N
         for text in ("version", "parent", "learned from", "log-loss", "difference", "verdict", ""):
             ui.label(text).props('role="columnheader"')
     for version in list(reversed(models["versions"]))[:SHOWN_VERSIONS]:
-        number, serving = version["version"], version.get("serving", False)
+        number, serving = version["version"], version["version"] == models["serving"]
         with ui.element("div").classes("vrow" + (" serving" if serving else "")).props('role="row"'):
             for text in _cells(version, models):
                 ui.label(text).props('role="cell"').classes("num")
@@ -172,12 +172,9 @@ def _cells(version: dict[str, Any], models: dict[str, Any]) -> tuple[str, ...]:
     judged = version.get("evaluation") or {}
     loss, between = judged.get("candidate_loss"), judged.get("interval")
     frozen = " · frozen arm" if models.get("frozen") == version["version"] else ""
-    if version["version"] == 0:
-        verdict = "made from the seed"
-    elif judged.get("accepted"):
-        verdict = "accepted"
-    else:
-        verdict = judged.get("reason") or "refused"
+    verdict = "made from the seed" if version["version"] == 0 else version.get("state", "")
+    if verdict == "refused":
+        verdict = judged.get("reason") or verdict
     return (
         f"v{version['version']}",
         f"v{version['parent']}" if version["version"] else "",

@@ -242,3 +242,8 @@ def test_up_leaves_no_warning_and_no_child_behind(own):
     assert (done.returncode, done.stderr) == (0, "")
     assert "answers at" in done.stdout
     assert embedded.status(own).answers
+
+
+def test_a_cluster_id_that_begins_with_a_dash_is_no_option(own, monkeypatch):
+    monkeypatch.setattr(store.uuid, "uuid4", lambda: store.uuid.UUID(bytes=b"\xf8" + bytes(15)))
+    assert embedded.up(own).cluster_id.startswith("-")

@@ -45,7 +45,7 @@ def run(settings, worker_time=0.5, **options):
 
 
 def test_viewers_answer_their_slates_and_every_event_is_one_that_a_client_could_send(settings):
-    found, worker = run(settings, viewers=40, rate=400, videos=60, publish_rate=20, seconds=4, arms=ARMS)
+    found, worker = run(settings, viewers=40, rate=400, videos=60, publish_rate=20, seconds=3, arms=ARMS)
     events = [event for _, event in worker.events]
     assert len(events) == found["events"]
     assert len({event.event_id for event in events}) == len(events)
@@ -66,16 +66,16 @@ def test_viewers_answer_their_slates_and_every_event_is_one_that_a_client_could_
     assert kinds[EventType.IMPRESSION] == found["impressions"]
     assert kinds[EventType.WATCH] + kinds[EventType.SKIP] == found["outcomes"]
     assert found["impressions"] - found["outcomes"] == found["missing_outcomes"]
-    assert found["impressions"] > 300
-    assert found["videos_published"] > 40
+    assert found["impressions"] > 200
+    assert found["videos_published"] > 30
     assert set(found["measured_impressions"]) == {*ARMS, "oracle"}
     assert found["reward"]["oracle"] > found["reward"]["random"]
     assert 0 <= found["event_to_slate_ms"]["p50"] < 500
 
 
 def test_the_set_rate_is_kept(settings):
-    found, _ = run(settings, viewers=300, rate=500, videos=100, seconds=5)
-    assert 0.6 * 2500 < found["events"] < 1.05 * 2500  # never above; a busy machine may fall behind
+    found, _ = run(settings, viewers=300, rate=500, videos=100, seconds=4)
+    assert 0.6 * 2000 < found["events"] < 1.05 * 2000  # never above; a busy machine may fall behind
 
 
 def test_without_a_comparison_users_have_no_suffix_and_shares_are_not_claimed(settings):
@@ -88,10 +88,10 @@ def test_without_a_comparison_users_have_no_suffix_and_shares_are_not_claimed(se
 def test_reward_is_measured_from_when_the_frozen_version_is_older(settings, monkeypatch):
     monkeypatch.setattr("producers.versions._SETTLED_MS", 200)
     made, _ = simulator(
-        settings, viewers=20, rate=200, videos=40, seconds=5, arms=("online", "frozen"), measure_from="frozen"
+        settings, viewers=20, rate=200, videos=40, seconds=4, arms=("online", "frozen"), measure_from="frozen"
     )
     with StandIn(settings) as worker:
-        threading.Timer(2.0, lambda: worker.versions.update(online=3)).start()
+        threading.Timer(1.5, lambda: worker.versions.update(online=3)).start()
         found = made.run()
     assert found["model_versions"] == {"online": [0, 3], "frozen": [0]}
     assert found["measured_since_ms"] is not None

@@ -306,6 +306,14 @@ def test_a_fresh_beginning_leaves_the_whole_run_and_the_last_minute_their_own():
     assert len(found["curve"]) == 2
 
 
+def test_many_viewers_are_resampled_in_groups():
+    measures = Measures(("random",), 5_000, seed=1)
+    measures.add(NOW, 0, np.arange(5_000), np.full(5_000, 0.25), np.ones(5_000))
+    found = measures.summary()
+    assert found["measured_impressions"]["random"] == 5_000
+    assert found["reward"]["random"] == 0.25
+
+
 def test_rewards_are_told_apart_by_version_and_by_step():
     measures = Measures(("online",), 2, seed=1)
     measures.add(NOW, 0, np.array([0, 1]), np.array([0.2, 0.4]), np.zeros(2), [1, 2])

@@ -1,0 +1,194 @@
+"""The trainer against the real broker: versions from feedback, restarts that count nothing twice, rollbacks."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from prometheus_client import CollectorRegistry
+
+from model.config import model_config
+from model.publish import current_record
+from model.registry import Registry
+from model.trainer_cli import built_trainer, quiet_tensorflow
+from model.trainer_metrics import TrainerMetrics
+from streams.admin import create_topics
+from streams.codecs import encode
+from streams.topics import Topics
+from tests.training.world import World
+
+pytestmark = [pytest.mark.integration, pytest.mark.training]
+
+SMALL = {
+    "hidden_size": 8,
+    "embedding_size": 4,
+    "train_examples": 400,
+    "train_minimum": 100,
+    "train_seconds": 3600.0,
+    "gate_margin": 1.0,
+}
+
+
+@pytest.fixture
+def settings(broker, make_settings):
+    quiet_tensorflow(threads=1)
+    found = make_settings(partitions=2, frozen_after=300, **SMALL)
+    create_topics(found)
+    return found
+
+
+@pytest.fixture
+def producer(broker):
+    found = KafkaProducer(bootstrap_servers=broker.bootstrap, acks="all")
+    yield found
+    found.close()
+
+
+def send(producer, settings, world, count):
+    """Send `count` new feedback records, by user to two partitions."""
+    topics = Topics(settings)
+    if not world.offset:
+        for video in world.catalogue:
+            producer.send(topics.videos, key=video.video_id.encode(), value=encode(video))
+    for record in world.exposures(count):
+        partition = int(record.user_id[1:]) % 2
+        producer.send(topics.feedback, key=record.user_id.encode(), value=encode(record), partition=partition)
+    producer.flush()
+
+
+@contextmanager
+def trainer(settings):
+    metrics = CollectorRegistry()
+    with built_trainer(settings, TrainerMetrics(metrics)) as found:
+        found.start(lambda: False)
+        yield found, metrics
+
+
+def rounds(found, count, polls=100):
+    """Step until so many rounds are done."""
+    done = []
+    for _ in range(polls):
+        one = found.step()
+        if one is not None:
+            done.append(one)
+        if len(done) == count:
+            return done
+    raise AssertionError(f"{len(done)} of {count} rounds in {polls} polls")
+
+
+def settle(found, polls=10):
+    """Poll without a round being due."""
+    assert all(found.step() is None for _ in range(polls))
+
+
+def published(settings):
+    """The registry of what is in the models topic."""
+    registry = Registry(settings.model_name, model_config(settings), settings.frozen_after)
+    tp = TopicPartition(Topics(settings).models, 0)
+    consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap, auto_offset_reset="earliest")
+    consumer.assign([tp])
+    end = consumer.end_offsets([tp])[tp]
+    while consumer.position(tp) < end:
+        for records in consumer.poll(timeout_ms=500).values():
+            for record in records:
+                assert registry.feed(record.key, record.value) in (None, registry.why_not(1))
+    consumer.close()
+    return registry
+
+
+def test_from_nothing_to_versions_and_on_after_a_restart(settings, producer):
+    world = World(viewers=60, videos=200, topics=12, authors=40)
+    send(producer, settings, world, 400)
+    with trainer(settings) as (found, metrics):
+        (first,) = rounds(found, 1)
+        send(producer, settings, world, 400)
+        (second,) = rounds(found, 1)
+        assert first.verdict.accepted
+        assert second.verdict.accepted
+        assert metrics.get_sample_value("freshloop_trainer_rounds_total", {"result": "accepted"}) == 2
+        assert metrics.get_sample_value("freshloop_trainer_records_total", {"result": "new"}) == 800
+
+    registry = published(settings)
+    current = registry.current()
+    assert current.number == 2
+    assert (current.manifest.parent, registry.manifests[1].parent) == (1, 0)
+    through = current.manifest.trained_through
+    assert 640 <= through <= 800  # the newest fifth of the second 400 is held back
+    assert sum(current.manifest.trained_through_offsets.values()) == through
+    assert current.manifest.evaluation.reason.startswith("accepted: log-loss")
+    assert current.manifest.trained_through_ms <= current.manifest.created_ms
+
+    with trainer(settings) as (found, metrics):  # a restart
+        settle(found)
+        assert metrics.get_sample_value("freshloop_trainer_records_total", {"result": "again"}) == through
+        assert metrics.get_sample_value("freshloop_trainer_records_total", {"result": "new"}) == 800 - through
+        assert found.net.steps == first.steps + second.steps  # the optimiser goes on
+        np.testing.assert_array_equal(found.net.export()["gru.kernel"], current.weights["gru.kernel"])
+        send(producer, settings, world, 400)
+        (third,) = rounds(found, 1)
+        assert third.new <= 1200 - through
+
+    registry = published(settings)
+    assert (registry.current().number, registry.current().manifest.parent) == (3, 2)
+    manifest = registry.current().manifest
+    assert sum(manifest.trained_through_offsets.values()) == manifest.trained_through > through
+
+
+def test_after_a_rollback_the_next_round_starts_from_the_older_version(settings, producer):
+    world = World(viewers=60, videos=200, topics=12, authors=40)
+    with trainer(settings) as (found, _):
+        for _ in range(2):
+            send(producer, settings, world, 400)
+            rounds(found, 1)
+        learned = len(found.store.replay(10_000, np.random.default_rng(0)))
+        registry = published(settings)
+        back = current_record(settings.model_name, registry.named.epoch + 1, 1, "tried by a test")
+        producer.send(Topics(settings).models, key=back.key, value=back.value, partition=0)
+        producer.flush()
+        settle(found)
+        np.testing.assert_array_equal(found.net.export()["gru.kernel"], registry.version(1).weights["gru.kernel"])
+        assert 0 < len(found.store.replay(10_000, np.random.default_rng(0))) < learned
+        send(producer, settings, world, 400)
+        rounds(found, 1)
+    registry = published(settings)
+    assert (registry.current().number, registry.current().manifest.parent) == (3, 1)
+    newest = registry.manifests
+    assert newest[3].trained_through_offsets[0] > newest[2].trained_through_offsets[0]
+    assert newest[3].trained_through < newest[2].trained_through + 480
+
+
+def test_a_refused_round_is_recorded_and_the_incumbent_serves_on(settings, producer):
+    world = World(viewers=60, videos=200, topics=12, authors=40)
+    with trainer(settings) as (found, metrics):
+        send(producer, settings, world, 400)
+        rounds(found, 1)
+        found.learner.options = replace(found.learner.options, margin=-10.0)  # nothing is that much better
+        send(producer, settings, world, 400)
+        (refused,) = rounds(found, 1)
+        assert not refused.verdict.accepted
+        assert metrics.get_sample_value("freshloop_trainer_rounds_total", {"result": "refused"}) == 1
+        settle(found)  # the same examples are not tried again at once
+        found.learner.options = replace(found.learner.options, margin=10.0)
+        send(producer, settings, world, 400)
+        (third,) = rounds(found, 1)
+        assert third.new > 400  # those of the refused round are trained on again
+    registry = published(settings)
+    assert registry.current().number == 3
+    assert registry.manifests[3].parent == 1
+    assert not registry.manifests[2].evaluation.accepted
+    assert registry.manifests[2].chunks == 0
+    assert registry.manifests[2].evaluation.reason.startswith("refused: log-loss")
+
+
+def test_what_cannot_be_read_is_counted_and_passed_over(settings, producer):
+    topics = Topics(settings)
+    world = World(viewers=60, videos=200, topics=12, authors=40)
+    producer.send(topics.feedback, key=b"u", value=b"\xc1 noise", partition=0)
+    producer.send(topics.videos, key=b"v", value=b"\xc1 noise")
+    send(producer, settings, world, 400)
+    with trainer(settings) as (found, metrics):
+        rounds(found, 1)
+        assert metrics.get_sample_value("freshloop_trainer_records_total", {"result": "unreadable"}) == 1
+    manifest = published(settings).current().manifest
+    assert sum(manifest.trained_through_offsets.values()) == manifest.trained_through  # it has an offset, so it counts

@@ -1,0 +1,130 @@
+"""Real steps of the real net: they lower the loss, can be undone and resumed, and end in weights that can serve."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from model.batches import BatchShape, batches
+from model.catalogue import Catalogue
+from model.config import ModelConfig
+from model.examples import Examples, Limits
+from model.train import Learner, RoundOptions
+from model.weights import check, initial
+from tests.training.world import World
+
+pytestmark = pytest.mark.training
+
+SHAPE = BatchShape(rows=32, steps=8, examples=64, history=4)
+SIZES = {"hidden_size": 16, "embedding_size": 8, "category_size": 4}
+SMALL = ModelConfig(**SIZES)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World(viewers=40, videos=120, topics=12, authors=30)
+
+
+@pytest.fixture(scope="module")
+def net():
+    """One net for each head, since compiling takes longer than all the rest."""
+    from model.nets import Net, NetOptions
+
+    @cache
+    def made(head):
+        return Net(ModelConfig(head=head, **SIZES), SHAPE, NetOptions(rate=0.003, dropout=0.0), seed=1)
+
+    return made
+
+
+def learner(net, world, records=600, options=None):
+    net.load(initial(net.config))
+    catalogue = Catalogue()
+    catalogue.add(world.catalogue)
+    store = Examples(catalogue, Limits(users=100, examples=4000))
+    for record in world.exposures(records):
+        store.add(record)
+    return Learner(net, store, SHAPE, options or RoundOptions(passes=1, user_share=1.0))
+
+
+def loss(found, batch):
+    logits = found.net.logits(found.store.catalogue, batch)
+    labels = batch.label[: len(logits)]
+    return float((np.logaddexp(0, logits) - labels * logits).mean())
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("head", ["interaction", "concat"])
+def test_one_step_lowers_the_loss_and_the_weights_can_serve(net, world, head):
+    config = ModelConfig(head=head, **SIZES)
+    found = learner(net(head), world, records=60)
+    batch, *_ = batches(found.store, np.arange(60), SHAPE)
+    before = loss(found, batch)
+    found.net.train(found.store.catalogue, batch)
+    assert loss(found, batch) < before
+    weights = found.net.export()
+    check(weights, config)
+    changed = [name for name, value in initial(config).items() if not np.array_equal(value, weights[name])]
+    assert {"gru.kernel", "user.kernel", "video.kernel", "head.bias", "table.tag.rows"} <= set(changed)
+
+
+def test_a_round_improves_on_what_was_held_back_and_learns_all_the_rest(net, world):
+    found = learner(
+        net("interaction"), world, records=1500, options=RoundOptions(passes=4, held_back=0.2, user_share=1.0)
+    )
+    done = found.round()
+    assert done.verdict.accepted
+    assert done.verdict.difference < 0
+    assert done.verdict.examples == 300
+    assert done.new == 1200
+    assert done.through == 1200
+    assert len(found.store.fresh) == 300  # they are trained on in the next round
+    assert done.weights.keys() == initial(SMALL).keys()
+
+
+def test_a_round_on_flipped_labels_is_refused_and_leaves_no_trace(net, world):
+    found = learner(
+        net("interaction"), world, records=1500, options=RoundOptions(passes=4, held_back=0.3, user_share=1.0)
+    )
+    assert found.round().verdict.accepted
+    new = np.array(list(found.store.fresh))
+    found.store.label[new[: len(new) // 2]] = 1.0 - found.store.label[new[: len(new) // 2]]
+    before, moments, waiting = found.net.export(), found.net.optimiser(), list(found.store.fresh)
+    done = found.round()
+    assert not done.verdict.accepted
+    assert done.weights is None
+    assert same(found.net.export(), before)
+    assert same(found.net.optimiser(), moments)
+    assert list(found.store.fresh) == waiting
+
+
+def test_the_optimiser_goes_on_where_it_was_kept(net, world):
+    found = learner(net("interaction"), world, records=300)
+    first, second, *_ = batches(found.store, np.arange(300), SHAPE)
+    found.net.train(found.store.catalogue, first)
+    weights, moments = found.net.export(), found.net.optimiser()
+
+    def after(resumed):
+        found.net.load(weights)
+        if resumed:
+            found.net.set_optimiser(moments)
+        found.net.train(found.store.catalogue, second)
+        return found.net.export()
+
+    assert same(after(True), after(True))
+    assert not same(after(True), after(False))
+
+
+def test_a_user_with_many_examples_has_a_bounded_share(net, world):
+    found = learner(
+        net("interaction"), world, records=200, options=RoundOptions(passes=1, user_share=0.05, user_floor=10)
+    )
+    heavy = [world.watch(0, video % 120, 10**12 + video) for video in range(200)]
+    for record in heavy:
+        found.store.add(record)
+    done = found.round()
+    assert done.new <= 200 + 16
+    assert done.through == 320

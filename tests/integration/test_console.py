@@ -129,18 +129,18 @@ def serving(settings):
 
 def a_rollback_needs_a_yes(page, settings):
     page.goto(f"http://127.0.0.1:{settings.console_port}/loop")
-    expect(page.locator(".vrow.serving")).to_contain_text("v2", timeout=20_000)
+    expect(page.locator(".vrow.serving [role=cell]").first).to_have_text("v2", timeout=20_000)
     page.get_by_role("button", name="Roll back one").click()
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".confirm")).to_have_count(0)
     assert serving(settings) == 2
     page.get_by_role("button", name="Roll back one").click()
     page.get_by_role("button", name="Yes").click()
-    expect(page.locator(".vrow.serving")).to_contain_text("v1", timeout=20_000)
+    expect(page.locator(".vrow.serving [role=cell]").first).to_have_text("v1", timeout=20_000)
     assert serving(settings) == 1
     page.get_by_role("button", name="Promote version 2").click()
     page.get_by_role("button", name="Yes").click()
-    expect(page.locator(".vrow.serving")).to_contain_text("v2", timeout=20_000)
+    expect(page.locator(".vrow.serving [role=cell]").first).to_have_text("v2", timeout=20_000)
     expect(page.locator(".tile .value").nth(6)).to_have_text("2", timeout=20_000)
 
 

@@ -172,9 +172,13 @@ def _cells(version: dict[str, Any], models: dict[str, Any]) -> tuple[str, ...]:
     judged = version.get("evaluation") or {}
     loss, between = judged.get("candidate_loss"), judged.get("interval")
     frozen = " · frozen arm" if models.get("frozen") == version["version"] else ""
-    verdict = "made from the seed" if version["version"] == 0 else version.get("state", "")
-    if verdict == "refused":
-        verdict = judged.get("reason") or verdict
+    words = {
+        "refused": judged.get("reason") or "refused",
+        "serving": "accepted",
+        "gone": "accepted; weights no longer kept",
+    }
+    state = version.get("state", "")
+    verdict = "made from the seed" if version["version"] == 0 else words.get(state, state)
     return (
         f"v{version['version']}",
         f"v{version['parent']}" if version["version"] else "",

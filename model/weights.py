@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from model.config import ModelConfig
+from model.prior import with_prior
 from streams.core.ports import Floats
 
 Weights = dict[str, NDArray[Any]]
@@ -78,7 +79,9 @@ def specs(config: ModelConfig) -> dict[str, Spec]:
 def initial(config: ModelConfig) -> Weights:
     """Return the weights of version 0, the same for the same configuration; tables have no rows."""
     rng = np.random.default_rng(config.seed)
-    return {name: _start(spec, rng) for name, spec in specs(config).items()}
+    weights = {name: _start(spec, rng) for name, spec in specs(config).items()}
+    with_prior(weights, config)
+    return weights
 
 
 def _start(spec: Spec, rng: np.random.Generator) -> NDArray[Any]:

@@ -138,17 +138,21 @@ def delete_topics(settings: Settings) -> list[str]:
     return present
 
 
-def require_topics(settings: Settings) -> None:
-    """Return when every topic fits.
+def require_topics(settings: Settings) -> dict[str, str]:
+    """Return the ids of our topics by name, when every topic fits; a topic made anew has another id.
 
     Raises:
       BrokerUnreachable: no broker answers.
       ConfigError: a topic is missing or does not fit; one sentence that names what mends it.
     """
+    specs = Topics(settings).specs()
     with admin_client(settings) as client:
-        problems = _problems(client, Topics(settings).specs())
-    if problems:
-        raise ConfigError(_advice(problems))
+        problems = _problems(client, specs)
+        if problems:
+            raise ConfigError(_advice(problems))
+        return {
+            topic["name"]: str(topic["topic_id"]) for topic in client.describe_topics([spec.name for spec in specs])
+        }
 
 
 def _advice(problems: list[Problem]) -> str:

@@ -77,7 +77,9 @@ class Settings(BaseSettings):
     fresh_hours: Annotated[float, Field(gt=0)] = Field(720.0, description="A video is fresh for this long.")
     pool_capacity: Annotated[int, Field(ge=8, le=2_000_000)] = Field(16_384, description="Most videos in the pool.")
     recent_events: Annotated[int, Field(ge=1, le=255)] = Field(20, description="Recent steps kept in a user's state.")
-    seen_videos: Annotated[int, Field(ge=1, le=10_000)] = Field(200, description="Seen videos kept in a user's state.")
+    seen_videos: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        1024, description="Seen videos remembered per user, at least."
+    )
     pending_impressions: Annotated[int, Field(ge=1, le=1000)] = Field(60, description="Open impressions per user.")
     label_window_s: Seconds = Field(10.0, description="An impression without outcome gets a provisional label then.")
     correction_window_s: Seconds = Field(600.0, description="An outcome still corrects an impression this long.")

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.behaviour import FEATURES
+from streams.core.behaviour import FEATURES, expand
 from streams.core.events import Slate, Video
 from streams.core.pool import FreshPool
 from streams.core.ports import Floats, Scorer
@@ -59,17 +59,19 @@ class History:
 def history(states: UserStates, user_id: str) -> History:
     """Return the state of a user whose row is in memory."""
     row = states.row(user_id)
-    order = states.recent_order(row)
+    state = states.table[row]
+    steps, recent = int(state["steps"]), states.shape.recent
+    order = np.arange(max(0, steps - recent), steps) % recent
     return History(
-        hidden=states.hidden[row : row + 1].copy(),
-        model_version=int(states.model_version[row]),
-        last_offset=int(states.last_offset[row]),
-        last_step_ms=int(states.last_step_ms[row]),
-        steps=int(states.steps[row]),
-        seen=int(states.seen_count[row]),
-        open_impressions=len(states.pending[row].impressions),
-        keys=states.recent_keys[row, order].copy(),
-        behaviour=states.recent_behaviour[row, order].astype(np.float32),
+        hidden=state["hidden"][None].copy(),
+        model_version=int(state["model_version"]),
+        last_offset=int(state["last_offset"]),
+        last_step_ms=int(state["last_step_ms"]),
+        steps=steps,
+        seen=int(state["seen_count"]),
+        open_impressions=len(states.impressions.get(row, ())),
+        keys=state["recent_videos"][order],
+        behaviour=expand(state["recent_numbers"][order], state["recent_flags"][order]),
     )
 
 
@@ -153,7 +155,8 @@ def _event(pool: FreshPool, slot: int, row: Floats) -> dict[str, Any]:
 
 def _slate(slate: Slate, scorer: Scorer, state: History) -> dict[str, Any]:
     facts: dict[str, Any] = msgspec.to_builtins(slate)
-    del facts["items"], facts["schema"]
+    for name in ("schema", "video_ids", "scores", "explored", "explored_propensity", "propensity"):
+        facts.pop(name, None)  # the items say it
     return facts | {
         "arm": slate.arm,
         "same_version": slate.model_version == scorer.version,

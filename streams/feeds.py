@@ -47,7 +47,7 @@ class Feeds:
 
     Args:
       on_bad: told of a video record that cannot be used.
-      on_reassigned: told of pool slots that now belong to another video.
+      on_placed: told of pool slots that were given to a video, with the key of their former owner.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class Feeds:
         metrics: WorkerMetrics,
         clock: Clock,
         on_bad: Callable[[Any, BadRecord], None],
-        on_reassigned: Callable[[list[int]], None],
+        on_placed: Callable[[dict[int, int]], None],
     ) -> None:
         self._pool, self._models, self._metrics, self._clock = pool, models, metrics, clock
-        self._on_bad, self._on_reassigned = on_bad, on_reassigned
+        self._on_bad, self._on_placed = on_bad, on_placed
         self._rewards = Rewards()
         self.live = False  # set once what was there at the start has been read; only then are delays measured
 
@@ -76,7 +76,7 @@ class Feeds:
                 videos.append(_video_of(record))
             except BadRecord as bad:
                 self._on_bad(record, bad)
-        self._on_reassigned(self._pool.add(videos))
+        self._on_placed(self._pool.add(videos))
         if self.live:
             now = self._clock.now_ms()
             for video in videos:

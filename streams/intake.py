@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.codecs import BadRecord, Decoder
+import msgspec
+
+from streams.codecs import MAX_VALUE_BYTES, BadRecord, Decoder
 from streams.core.events import Event
 from streams.publisher import Out
 
@@ -14,6 +16,7 @@ TICK = (("freshloop-tick", b"1"),)  # the header of a record that only moves an 
 MAX_LETTER_BYTES = 880_000  # of the original value; a larger one is cut, and the header `cut` says so
 
 _decode_event = Decoder(Event)
+_decode_packed = msgspec.msgpack.Decoder(Event).decode
 
 
 @dataclass
@@ -31,6 +34,8 @@ class Intake:
 
 def take_in(records: Sequence[Any]) -> Intake:
     """Decode and validate Kafka records, in order."""
+    if (whole := _all_good(records)) is not None:
+        return whole
     intake = Intake()
     for record in records:
         if record.headers and tuple(record.headers) == TICK and not record.value:
@@ -44,6 +49,20 @@ def take_in(records: Sequence[Any]) -> Intake:
         else:
             intake.events.append((record.offset, record.timestamp, event))
     return intake
+
+
+def _all_good(records: Sequence[Any]) -> Intake | None:
+    """Decode a batch in which every record is MessagePack and as it should be; None when one is not."""
+    values = [record.value for record in records]
+    if not all(values) or max(map(len, values), default=0) > MAX_VALUE_BYTES:
+        return None
+    try:
+        events = [_decode_packed(value) for value in values]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a ValidationError is a DecodeError
+        return None
+    if [record.key for record in records] != [event.user_id.encode() for event in events]:
+        return None
+    return Intake([(record.offset, record.timestamp, event) for record, event in zip(records, events, strict=True)])
 
 
 def dead_letter(record: Any, bad: BadRecord) -> Out:

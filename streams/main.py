@@ -19,6 +19,7 @@ from deploy.demo_cli import demo
 from deploy.doctor_cli import doctor
 from deploy.workers import running_workers
 from model.cli import models_app
+from model.evaluate_cli import evaluate
 from model.trainer_cli import trainer
 from producers.replay_cli import replay_command
 from producers.simulate_cli import simulate
@@ -37,6 +38,7 @@ app.add_typer(models_app, name="models")
 app.command()(demo)
 app.command()(doctor)
 app.command("console")(console_command)
+app.command()(evaluate)
 app.command("replay")(replay_command(running_workers))
 app.command("simulate")(simulate)
 app.command()(trainer)

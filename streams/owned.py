@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.config import Settings
-from streams.core.pool import FreshPool
-from streams.core.step import Op, Partition
-from streams.publisher import Out
-from streams.state_store import META_KEY, Meta, StateStore, StoreError, user_key
+from streams.core.layout import chunks_of, user_key
+from streams.core.plan import Plan
+from streams.core.step import Partition
+from streams.state_store import META_KEY, Meta, StateStore, StoreError
 
 
 class OwnedPartition:
@@ -21,53 +20,60 @@ class OwnedPartition:
 
     Attributes:
       next_offset: the first offset that is not applied in memory.
+      turn: counts the calls of `pack`.
       tail: the last batch whose writes are under way; each waits for the one before it.
     """
 
-    def __init__(self, core: Partition, store: StateStore, pool: FreshPool) -> None:
+    def __init__(self, core: Partition, store: StateStore) -> None:
         self.core = core
         self.store = store
-        self._pool = pool
         self.next_offset = store.meta.applied_through
         self.tail: asyncio.Task[None] | None = None
-        self._in_flight: Counter[str] = Counter()
+        self.turn = 0
+        self._in_flight: dict[str, int] = {}
         core.watermark_ms = store.meta.watermark_ms
-        for user, pending in store.unlabelled():
-            core.expect(user, pending)
+        for user, impressions in store.unlabelled():
+            core.expect(user, impressions)
 
-    def load(self, ops: Sequence[Op]) -> tuple[int, int]:
-        """Bring the states that `ops` need into memory; return how many were there and how many were read."""
+    def load(self, plan: Plan) -> tuple[int, int]:
+        """Bring the states that a plan needs into memory; return how many were there and how many were read."""
+        return self.load_users(plan.everyone())
+
+    def load_users(self, users: Sequence[str]) -> tuple[int, int]:
+        """Bring the states of distinct users into memory, where they have one; return as `load` does."""
         states = self.core.states
-        users = dict.fromkeys(op.user_id for op in ops)
         missing = states.missing(users)
-        found = self.store.get(missing)
-        for user, record in found.items():
-            row = states.load(user, record)
-            states.mark_slots(row, self._pool.slots_of_keys(states.seen_keys(row)))
-        return len(users) - len(missing), len(found)
+        if not missing:
+            return len(users), 0
+        found = self.store.get([user_key(user) for user in missing])
+        records = {user: record for user in missing if (record := found.get(user_key(user))) is not None}
+        shape = self.core.config.shape
+        chunks = self.store.get([key for user, record in records.items() for key in chunks_of(record, user, shape)])
+        for user, record in records.items():
+            states.load(user, record, chunks)
+        return len(users) - len(missing), len(records)
 
-    def pack(self, users: Sequence[str]) -> dict[str, bytes]:
-        """Return the packed states of `users` and keep them in memory until `written`."""
-        self._in_flight.update(users)
-        return {user: self.core.states.pack(user) for user in users}
+    def pack(self, users: Sequence[str]) -> dict[bytes, bytes]:
+        """Return the records of `users` and keep their states in memory until `written`."""
+        self.turn += 1
+        self._in_flight.update(dict.fromkeys(users, self.turn))
+        return self.core.states.pack(users)
 
     def progress(self, end: int) -> Meta:
         """Return the progress once every event below `end` is applied."""
         return Meta(end, self.core.watermark_ms)
 
-    def written(self, packed: dict[str, bytes], meta: Meta, keep: int) -> None:
-        """Write what the changelog has acknowledged, and let go of users beyond `keep`."""
+    def written(self, packed: dict[bytes, bytes], meta: Meta, turn: int, keep: int) -> None:
+        """Store what the changelog has acknowledged up to a turn of `pack`, and let go of users beyond `keep`."""
         self.store.put(packed, meta)
-        self._in_flight.subtract(list(packed))
-        self._in_flight += Counter()
+        self._in_flight = {user: since for user, since in self._in_flight.items() if since > turn}
         states = self.core.states
         states.drop(user for user in states.oldest(keep) if user not in self._in_flight)
 
 
-def changelog(packed: dict[str, bytes], meta: Meta) -> list[Out]:
-    """Return the changelog records of a batch: the states, then the progress."""
-    records = [Out(user_key(user), value) for user, value in packed.items()]
-    return [*records, Out(META_KEY, msgspec.msgpack.encode(meta))]
+def changelog(packed: dict[bytes, bytes], meta: Meta) -> list[tuple[bytes, bytes]]:
+    """Return the changelog records of a batch: chunks and states, then the progress."""
+    return [*packed.items(), (META_KEY, msgspec.msgpack.encode(meta))]
 
 
 async def recover(store: StateStore, topic: str, partition: int, settings: Settings) -> int:

@@ -21,6 +21,9 @@ class Out(NamedTuple):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
+Records = Sequence[Out] | Sequence[tuple[bytes, bytes]]
+
+
 class PublishError(Exception):
     """Records were not acknowledged; nothing that rests on them may be committed."""
 
@@ -50,9 +53,11 @@ class Publisher:
         if self._producer is not None:
             await self._producer.stop()
 
-    async def publish(self, topic: str, partition: int, records: Sequence[Out]) -> int:
+    async def publish(self, topic: str, partition: int, records: Records) -> int:
         """Send records in order and wait for them; return the offset after the last one, -1 when there was none.
 
+        Args:
+          records: `Out`, or where there are many bare keys and values.
         Raises:
           PublishError: not acknowledged in time, or refused.
         """
@@ -67,21 +72,25 @@ class Publisher:
                 f"{len(records)} records for {topic}-{partition} were not acknowledged: {error!r}"
             ) from error
 
-    async def _send(self, producer: AIOKafkaProducer, topic: str, partition: int, records: Sequence[Out]) -> int:
+    async def _send(self, producer: AIOKafkaProducer, topic: str, partition: int, records: Records) -> int:
         futures = []
-        builder = producer.create_batch()
-        for record in records:
-            if not _append(builder, record):
-                futures.append(await producer.send_batch(builder, topic, partition=partition))
-                builder = producer.create_batch()
-                if not _append(builder, record):
-                    raise PublishError(f"a record of {len(record.value or b'')} bytes exceeds {BATCH_BYTES}")
+        at, builder = 0, producer.create_batch()
+        while (full := fill(builder, records, at)) < len(records):
+            if full == at:
+                raise PublishError(f"a record of {len(records[at][1] or b'')} bytes exceeds {BATCH_BYTES}")
+            futures.append(await producer.send_batch(builder, topic, partition=partition))
+            at, builder = full, producer.create_batch()
         futures.append(await producer.send_batch(builder, topic, partition=partition))
         last = (await asyncio.gather(*futures))[-1]
         return int(last.offset) + int(builder.record_count())
 
 
-def _append(builder: Any, record: Out) -> bool:
-    """Add a record to a batch; False when it does not fit."""
-    made = builder.append(key=record.key, value=record.value, timestamp=None, headers=list(record.headers))
-    return made is not None
+def fill(builder: Any, records: Records, at: int) -> int:
+    """Append records from place `at` on; return the place of the first that does not fit."""
+    append = builder.append
+    for place in range(at, len(records)):
+        record = records[place]
+        headers = list(record.headers) if isinstance(record, Out) else []
+        if append(key=record[0], value=record[1], timestamp=None, headers=headers) is None:
+            return place
+    return len(records)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -67,11 +68,18 @@ def _scorer(version: Version | None) -> Scorer | None:
     return version.scorer() if version else None
 
 
-def build_worker(settings: Settings, name: str, metrics: WorkerMetrics, http_port: int = 0) -> Worker:
+def build_worker(
+    settings: Settings,
+    name: str,
+    metrics: WorkerMetrics,
+    http_port: int = 0,
+    topic_ids: Mapping[str, str] | None = None,
+) -> Worker:
     """Put a worker together; nothing is connected yet.
 
     Args:
       http_port: of its API; 0 for none.
+      topic_ids: of the topics that exist, by name.
     Raises:
       ConfigError: that port is taken.
     """
@@ -93,7 +101,7 @@ def build_worker(settings: Settings, name: str, metrics: WorkerMetrics, http_por
 
     first = initial_version(settings.model_name, config).scorer()
     models = ServingModels(RegistryVersions(registry), first, pool, settings.frozen_after, on_swap)
-    worker = Worker(settings, name, pool, models, metrics, clock)
+    worker = Worker(settings, name, pool, models, metrics, clock, topic_ids or {})
     if http_port:
         _add_api(worker, ServedVersions(settings, registry), http_port)
     return worker
@@ -120,7 +128,7 @@ def run_worker(settings: Settings, name: str, metrics_port: int, loglevel: str, 
     Raises:
       ConfigError: the topics do not fit, or a port is taken.
     """
-    require_topics(settings)
+    ids = require_topics(settings)
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
@@ -131,5 +139,5 @@ def run_worker(settings: Settings, name: str, metrics_port: int, loglevel: str, 
         raise ConfigError(
             f"metrics cannot be served on port {metrics_port} (--metrics-port): {error.strerror}"
         ) from None
-    app = make_app(settings, build_worker(settings, name, metrics, http_port))
+    app = make_app(settings, build_worker(settings, name, metrics, http_port, ids))
     faust.Worker(app, loglevel=loglevel, redirect_stdouts=False, quiet=True).execute_from_commandline()

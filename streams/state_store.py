@@ -1,7 +1,12 @@
 """User states of one partition on disk: RocksDB, written in one batch, with what is needed to go on after a kill.
 
-Keys: `m` holds `Meta`; `u` + user id holds a packed state; `d` + user id marks a user with an impression that has no
-label yet, so that recovery finds deadlines without reading every state.
+Keys: `m` holds `Meta`; `u` + user id holds a packed state; `s` + user id + one byte holds a full chunk of seen videos;
+`d` + user id marks a user with an impression that has no label yet, so that recovery finds deadlines without reading
+every state.
+
+What the changelog has acknowledged is durable there, so it is gathered here and written now and then, the newest state
+of a user only, and without a write-ahead log: after a kill the store begins where RocksDB last flushed, which its
+`Meta` says, and the changelog brings it up to date.
 """
 
 from __future__ import annotations
@@ -13,10 +18,11 @@ from typing import Any
 import msgspec
 import rocksdb
 
-from streams.core.feedback import Pending
-from streams.core.state import last_offset_of, pending_of
+from streams.core.feedback import Impressions
+from streams.core.layout import chunk_number_of, impressions_of, is_unlabelled, last_offset_of
 
 META_KEY = b"m"
+GATHERED = 4_000  # records between two writes, about 4 MB
 
 
 class StoreError(Exception):
@@ -40,11 +46,6 @@ class Meta(msgspec.Struct, frozen=True, array_like=True):
 _meta_decoder = msgspec.msgpack.Decoder(Meta)
 
 
-def user_key(user_id: str) -> bytes:
-    """Return the key of a user's state, in the store and in the changelog."""
-    return b"u" + user_id.encode()
-
-
 class StateStore:
     """The states of one partition in a folder of their own.
 
@@ -66,23 +67,36 @@ class StateStore:
                 f"the state folder {path} is damaged: remove it, the states come back from the changelog ({error})"
             ) from None
         self.meta = self._read_meta()
+        self._gathered: dict[bytes, bytes] = {}
+        self._marked = {b"u" + user for user in self._marks()}
 
-    def get(self, users: Sequence[str]) -> dict[str, bytes]:
-        """Return the packed states of those users that have one."""
-        if not users:
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the records of those keys that have one."""
+        if not keys:
             return {}
-        found = self._db.multi_get([user_key(user) for user in users])
-        return {user: value for user in users if (value := found[user_key(user)]) is not None}
+        found = {key: value for key in keys if (value := self._gathered.get(key)) is not None}
+        rest = [key for key in keys if key not in found]
+        if rest:
+            found.update((key, value) for key, value in self._db.multi_get(rest).items() if value is not None)
+        return found
 
-    def put(self, states: Mapping[str, bytes], meta: Meta) -> None:
-        """Write states and progress in one atomic batch."""
+    def put(self, records: Mapping[bytes, bytes], meta: Meta) -> None:
+        """Take states and chunks that the changelog holds, and the progress with them."""
+        self._gathered.update(records)
+        self.meta = meta
+        if len(self._gathered) >= GATHERED:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was gathered, in one atomic batch."""
+        gathered, self._gathered = self._gathered, {}
         batch = rocksdb.WriteBatch()
-        for user, value in states.items():
-            self._add(batch, user.encode(), value)
-        self._write(batch, meta)
+        for key, value in gathered.items():
+            self._add(batch, key, value)
+        self._write(batch)
 
     def absorb(self, records: Iterable[tuple[bytes, bytes | None]], changelog_offset: int) -> None:
-        """Take over changelog records. A state older than the one held is passed over: a woken zombie wrote it."""
+        """Take over changelog records. One older than what is held is passed over: a woken zombie wrote it."""
         newest: dict[bytes, bytes | None] = {}
         meta = self.meta
         for key, value in records:
@@ -90,9 +104,9 @@ class StateStore:
                 found = _meta_decoder.decode(value)
                 if found.applied_through >= meta.applied_through:
                     meta = found
-            elif key[:1] == b"u":
+            elif key[:1] in (b"u", b"s"):
                 old = newest.get(key)
-                if not (old and value and last_offset_of(value) < last_offset_of(old)):
+                if not (old and value and _age(key, value) < _age(key, old)):
                     newest[key] = value
         held = self._db.multi_get(list(newest)) if newest else {}
         batch = rocksdb.WriteBatch()
@@ -100,46 +114,64 @@ class StateStore:
             old = held.get(key)
             if value is None:
                 batch.delete(key)
-                batch.delete(b"d" + key[1:])
-            elif old is None or last_offset_of(value) >= last_offset_of(old):
-                self._add(batch, key[1:], value)
-        self._write(batch, Meta(meta.applied_through, meta.watermark_ms, changelog_offset))
+                if key in self._marked:
+                    self._unmark(batch, key)
+            elif old is None or _age(key, value) >= _age(key, old):
+                self._add(batch, key, value)
+        self.meta = Meta(meta.applied_through, meta.watermark_ms, changelog_offset)
+        self._write(batch)
 
-    def unlabelled(self) -> list[tuple[str, Pending]]:
+    def unlabelled(self) -> list[tuple[str, Impressions]]:
         """Return the users that have an impression without a label, and their open impressions."""
+        return [(key[1:].decode(), impressions_of(value)) for key, value in self.get(sorted(self._marked)).items()]
+
+    def users(self) -> int:
+        """Return about how many records are stored."""
+        return int(self._db.get_property(b"rocksdb.estimate-num-keys") or 0)
+
+    def close(self) -> None:
+        """Write what was gathered and close the store; it must not be used afterwards."""
+        self.write()
+        self._db.close()  # RocksDB writes what it holds in memory first
+
+    def _marks(self) -> list[bytes]:
         iterator = self._db.iterkeys()
         iterator.seek(b"d")
         users = []
         for key in iterator:
             if key[:1] != b"d":
                 break
-            users.append(key[1:].decode())
+            users.append(key[1:])
         del iterator  # RocksDB must not be closed under a living iterator
-        return [(user, pending_of(value)) for user, value in self.get(users).items()]
+        return users
 
-    def users(self) -> int:
-        """Return about how many users are stored."""
-        return int(self._db.get_property(b"rocksdb.estimate-num-keys") or 0)
+    def _add(self, batch: Any, key: bytes, value: bytes) -> None:
+        batch.put(key, value)
+        if key[:1] != b"u":
+            return
+        if is_unlabelled(value):
+            if key not in self._marked:
+                self._marked.add(key)
+                batch.put(b"d" + key[1:], b"")
+        elif key in self._marked:
+            self._unmark(batch, key)
 
-    def close(self) -> None:
-        """Close the store; it must not be used afterwards."""
-        self._db.close()
+    def _unmark(self, batch: Any, key: bytes) -> None:
+        self._marked.discard(key)
+        batch.delete(b"d" + key[1:])
 
-    def _add(self, batch: Any, user: bytes, value: bytes) -> None:
-        batch.put(b"u" + user, value)
-        if any(entry.revision == 0 for entry in pending_of(value).impressions):
-            batch.put(b"d" + user, b"")
-        else:
-            batch.delete(b"d" + user)
-
-    def _write(self, batch: Any, meta: Meta) -> None:
-        batch.put(META_KEY, msgspec.msgpack.encode(meta))
-        self._db.write(batch)
-        self.meta = meta
+    def _write(self, batch: Any) -> None:
+        batch.put(META_KEY, msgspec.msgpack.encode(self.meta))
+        self._db.write(batch, disable_wal=True)
 
     def _read_meta(self) -> Meta:
         value = self._db.get(META_KEY)
         return _meta_decoder.decode(value) if value else Meta()
+
+
+def _age(key: bytes, value: bytes) -> int:
+    """Return what rises from one record of a key to the next: the last offset of a state, the number of a chunk."""
+    return last_offset_of(value) if key[:1] == b"u" else chunk_number_of(value)
 
 
 def _options() -> Any:

@@ -10,8 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
 
 from streams.batches import Batch, BatchConsumer
 from streams.broadcast import Broadcast
@@ -26,7 +31,7 @@ from streams.feeds import Feeds
 from streams.http.board import Board
 from streams.http.directory import Directory, announcements
 from streams.intake import TICK, Intake, dead_letter, take_in
-from streams.metrics import WorkerMetrics
+from streams.metrics import BatchHistogram, WorkerMetrics
 from streams.models import ServingModels
 from streams.owned import OwnedPartition, changelog, recover
 from streams.publisher import Out, Publisher
@@ -40,17 +45,23 @@ EXIT_FATAL = 70  # the supervisor starts the worker again
 POPULARITY_HALF_LIVES = 4  # older rewards weigh less than a sixteenth
 
 
-def step_config(settings: Settings) -> StepConfig:
-    """Return the core's configuration."""
+def step_config(settings: Settings, events_id: str = "") -> StepConfig:
+    """Return the core's configuration. `events_id` is the id of the events topic; slate ids begin with some of it."""
     return StepConfig(
         policy=Policy(
             settings.slate_size, settings.slate_minimum, settings.threshold, settings.author_cap, settings.exploration
         ),
-        shape=StateShape(settings.hidden_size, settings.recent_events, settings.seen_videos),
+        shape=StateShape(
+            settings.hidden_size,
+            settings.recent_events,
+            settings.seen_videos,
+            positions=-(-settings.slate_size // 8) * 8,
+        ),
         label_window_ms=int(settings.label_window_s * 1000),
         correction_window_ms=int(settings.correction_window_s * 1000),
         pending_kept=settings.pending_impressions,
         latest_only=settings.slates == "latest",
+        topic_key=f"{events_id[:8]}-" if events_id else "",
         arms=dict(settings.arms),
     )
 
@@ -79,17 +90,18 @@ class Worker:
         models: ServingModels,
         metrics: WorkerMetrics,
         clock: Clock,
+        topic_ids: Mapping[str, str],
     ) -> None:
         self.settings, self.pool, self.models, self.metrics, self.clock = settings, pool, models, metrics, clock
         self.name = name
         self.topics = Topics(settings)
-        self.config = step_config(settings)
+        self.config = step_config(settings, topic_ids.get(self.topics.events, ""))
         self.owned: dict[int, OwnedPartition] = {}
         self.board, self.directory = Board(), Directory()
         self.ready, self.url = False, ""
         self.services: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self.publisher = Publisher(settings)
-        self.feeds = Feeds(pool, models, metrics, clock, self._dead_video, self._clear_seen)
+        self.feeds = Feeds(pool, models, metrics, clock, self._dead_video, self._place_seen)
         self.broadcast = Broadcast(
             settings,
             {
@@ -100,7 +112,8 @@ class Worker:
             {self.topics.feedback: self.feeds.on_feedback},
             clock.now_ms() - POPULARITY_HALF_LIVES * int(settings.popularity_half_life_s * 1000),
         )
-        self._folder = settings.data_dir / "workers" / name / settings.app_id
+        # States belong to one changelog: what an earlier topic of that name left must not be taken for this one's.
+        self._folder = settings.data_dir / "workers" / name / settings.app_id / topic_ids.get(self.topics.states, "any")
         self._in_flight = asyncio.Semaphore(settings.in_flight)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -146,13 +159,13 @@ class Worker:
         self.ready = False
         await self._settle()
         self._release()
+        drop_others(self._folder)
         await self.broadcast.caught_up.wait()
         self.feeds.live = True
         for number in sorted(partitions):
             store = StateStore(self._folder / f"p{number}")
             read = await recover(store, self.topics.states, number, self.settings)
-            core = Partition(number, self.config, self.settings.pool_capacity)
-            self.owned[number] = OwnedPartition(core, store, self.pool)
+            self.owned[number] = OwnedPartition(Partition(number, self.config, self.pool), store)
             log.info("partition %d: %d changelog records, goes on at %d", number, read, store.meta.applied_through)
         self.board.keep(partitions)
         told = announcements(partitions, self.name, self.url, self.clock.now_ms())
@@ -193,13 +206,15 @@ class Worker:
         await self._in_flight.acquire()
         started = self.clock.monotonic()
         intake = take_in(batch.records)
-        ops = owned.core.plan(intake.events)
-        held, read = owned.load(ops)
-        effects = owned.core.apply(ops, self.pool, self.models.scorer)
+        plan = owned.core.plan(intake.events)
+        held, read = owned.load(plan)
+        effects = owned.core.apply(plan, self.models.scorer)
         packed = owned.pack(list(effects.touched))
         owned.next_offset = batch.end
         self._measure(batch, intake, effects, held, read, lag, self.clock.monotonic() - started)
-        finish = self._finish(owned, batch, intake, effects, packed, owned.progress(batch.end), owned.tail, ack)
+        finish = self._finish(
+            owned, batch, intake, effects, packed, owned.turn, owned.progress(batch.end), owned.tail, ack
+        )
         owned.tail = self.spawn(finish)
 
     async def _finish(
@@ -208,26 +223,28 @@ class Worker:
         batch: Batch,
         intake: Intake,
         effects: Effects,
-        packed: dict[str, bytes],
+        packed: dict[bytes, bytes],
+        turn: int,
         meta: Meta,
         before: asyncio.Task[None] | None,
         ack: Any,
     ) -> None:
         number, publish, topics = batch.tp.partition, self.publisher.publish, self.topics
-        slates = [Out(slate.user_id.encode(), encode(slate)) for slate in effects.slates]
-        feedback = [Out(record.user_id.encode(), encode(record)) for record in effects.feedback]
+        stamps = np.array([record.timestamp for record in batch.records], np.int64)
+        slates = [(slate.user_id.encode(), encode(slate)) for slate in effects.slates]
+        feedback = [(record.user_id.encode(), encode(record)) for record in effects.feedback]
         await asyncio.gather(
             publish(topics.recommendations, number, slates),
             publish(topics.feedback, number, feedback),
             publish(topics.dead_letters, 0, [letter for _, letter in intake.dead]),
         )
         self.board.published(number, slates, effects.slates)
-        self._observe(self.metrics.event_to_slate, batch)
+        self._observe(self.metrics.event_to_slate, stamps)
         if before is not None:
             await before  # states are stored in order; slates need not wait for the states of the batch before
         end = await publish(topics.states, number, changelog(packed, meta))
-        owned.written(packed, Meta(meta.applied_through, meta.watermark_ms, end), self._cache_share())
-        self._observe(self.metrics.event_to_state, batch)
+        owned.written(packed, Meta(meta.applied_through, meta.watermark_ms, end), turn, self._cache_share())
+        self._observe(self.metrics.event_to_state, stamps)
         self._in_flight.release()
         ack()
 
@@ -258,16 +275,14 @@ class Worker:
     async def _send_letter(self, letter: Out) -> None:
         await self.publisher.publish(self.topics.dead_letters, 0, [letter])
 
-    def _clear_seen(self, slots: list[int]) -> None:
+    def _place_seen(self, given: dict[int, int]) -> None:
         for owned in self.owned.values():
-            owned.core.states.clear_slots(slots)
+            owned.core.states.place(list(given), list(given.values()))
 
     # -- measuring --------------------------------------------------------------------------------------------------
 
-    def _observe(self, histogram: Any, batch: Batch) -> None:
-        now = self.clock.now_ms()
-        for record in batch.records:
-            histogram.observe(max(0, now - record.timestamp) / 1000)
+    def _observe(self, histogram: BatchHistogram, stamps: NDArray[np.int64]) -> None:
+        histogram.observe_many((self.clock.now_ms() - stamps) / 1000)
 
     def _measure(
         self, batch: Batch, intake: Intake, effects: Effects, held: int, read: int, lag: int, seconds: float
@@ -286,10 +301,21 @@ class Worker:
             metrics.joins.labels(str(result)).inc(count)
         for reason, _ in intake.dead:
             metrics.dead_letters.labels(reason).inc()
+        rewards: dict[str, list[float]] = {}
         for record in effects.feedback:
             if record.revision == 0:
-                metrics.impressions.labels(record.arm).inc()
-                metrics.reward.labels(record.arm).inc(record.label)
+                rewards.setdefault(record.arm, []).append(record.label)
+        for arm, labels in rewards.items():
+            metrics.impressions.labels(arm).inc(len(labels))
+            metrics.reward.labels(arm).inc(sum(labels))
+
+
+def drop_others(folder: Path) -> None:
+    """Remove the states that stand beside `folder`: they belong to a changelog that is gone."""
+    for other in folder.parent.glob("*"):
+        if other != folder:
+            log.warning("the states in %s belong to a topic that was wiped, and are removed", other)
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def die(error: BaseException) -> NoReturn:

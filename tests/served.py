@@ -14,7 +14,7 @@ from streams.core.step import Partition, StepConfig
 from streams.http.board import Board
 from streams.http.directory import Directory, partition_of
 from streams.http.service import Service
-from streams.publisher import Out, PublishError
+from streams.publisher import PublishError
 from streams.topics import Topics
 from tests.fakes import FakeScorer, video
 
@@ -27,7 +27,7 @@ class Owned:
     def __init__(self, core):
         self.core = core
 
-    def load(self, ops):
+    def load_users(self, users):
         return 0, 0
 
 
@@ -49,7 +49,7 @@ class FakeWorker:
         self.pool.add([video(number, self.clock.now_ms() - 1000 * number, author=number) for number in range(videos)])
         self.models = SimpleNamespace(online=self.scorer, scorer=lambda arm: self.scorer)
         numbers = range(settings.partitions) if partitions is None else partitions
-        self.owned = {number: Owned(Partition(number, self.config, 64)) for number in numbers}
+        self.owned = {number: Owned(Partition(number, self.config, self.pool)) for number in numbers}
         self.board, self.directory, self.ready = Board(), Directory(), True
         self.publisher, self.deaf, self.mute = self, False, False
         self.published = []
@@ -65,8 +65,8 @@ class FakeWorker:
         core = self.owned[partition].core
         offset = len(self.published)
         ops = core.plan([(offset + place, self.clock.now_ms(), event) for place, event in enumerate(events)])
-        slates = core.apply(ops, self.pool, self.models.scorer).slates
-        self.board.published(partition, [Out(one.user_id.encode(), encode(one)) for one in slates], slates)
+        slates = core.apply(ops, self.models.scorer).slates
+        self.board.published(partition, [(one.user_id.encode(), encode(one)) for one in slates], slates)
         return offset
 
 

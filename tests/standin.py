@@ -8,7 +8,7 @@ import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from streams.codecs import Decoder, encode
-from streams.core.events import Event, EventType, Slate, SlateItem, Video
+from streams.core.events import Event, EventType, Slate, Video
 from streams.topics import Topics
 
 _event, _video = Decoder(Event), Decoder(Video)
@@ -76,6 +76,6 @@ class StandIn:
             slate_id=f"{partition}-{record.offset}", user_id=event.user_id, event_id=event.event_id,
             event_time_ms=event.event_time_ms, made_ms=record.timestamp, state_offset=record.offset,
             model_version=self.versions.get(arm, 0), trained_through=0, youngest_ms=0, oldest_ms=0,
-            candidates=len(live), items=tuple(SlateItem(live[one], 0.5) for one in picked), arm=arm,
+            candidates=len(live), video_ids=[live[one] for one in picked], scores=[0.5] * len(picked), arm=arm,
         )  # fmt: skip
         self._producer.send(self._topics.recommendations, encode(slate), record.key)

@@ -6,13 +6,15 @@ Each record carries `schema`, the version of its layout. Encoding is MessagePack
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 SCHEMA = 1
+CERTAIN = 1.0  # the very object is the default below: a default is left out of a record by identity, not by value
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 TimeMs = Annotated[int, Meta(ge=0, le=4_102_444_800_000)]  # the year 2100: beyond it a clock is broken, not early
@@ -22,7 +24,12 @@ Word = Annotated[str, Meta(max_length=64)]
 
 
 class EventType(StrEnum):
-    """What a viewer did. `TASTE` below says which of these advance the hidden state."""
+    """What a viewer did. `TASTE` below says which of these advance the hidden state.
+
+    `code` numbers the members in their order, which is part of the stored states: append, never insert.
+    """
+
+    code: int
 
     OPEN = "open"
     IMPRESSION = "impression"
@@ -37,6 +44,9 @@ class EventType(StrEnum):
     PURCHASE = "purchase"
     LIVE_ENTER = "live-enter"
 
+
+for _code, _type in enumerate(EventType):
+    _type.code = _code
 
 #: Outcomes: each says something about taste, advances the GRU by one step and yields one feedback record.
 TASTE = frozenset(EventType) - {EventType.OPEN, EventType.IMPRESSION, EventType.PLAY}
@@ -58,14 +68,14 @@ class Kind(StrEnum):
     LIVE = "live"
 
 
-class Record(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True, tag_field="schema", tag=SCHEMA):
+class Record(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True, gc=False, tag_field="schema", tag=SCHEMA):
     """Base of every record; unknown fields are ignored so that newer producers can talk to older workers.
 
     `schema` is written into every record and checked when one is read.
     """
 
 
-class Event(Record, frozen=True):
+class Event(Record, frozen=True, gc=False):
     """One thing a viewer did. Topic `events`, key `user_id`.
 
     `actions` are further outcomes of the same exposure (a recorded log has them in one row). `watch_ms` is playback
@@ -91,7 +101,7 @@ class Event(Record, frozen=True):
             raise ValueError("slate_id and position come together")
 
 
-class Video(Record, frozen=True):
+class Video(Record, frozen=True, gc=False):
     """A published item. Topic `videos`, key `video_id`; an empty value withdraws it."""
 
     video_id: Id
@@ -105,7 +115,7 @@ class Video(Record, frozen=True):
     media: Annotated[str, Meta(max_length=2000)] = ""
 
 
-class SlateItem(msgspec.Struct, frozen=True, array_like=True):
+class SlateItem(NamedTuple):
     """One position of a slate. `propensity` is the probability with which the policy put it there."""
 
     video_id: str
@@ -114,11 +124,12 @@ class SlateItem(msgspec.Struct, frozen=True, array_like=True):
     explored: bool = False
 
 
-class Slate(Record, frozen=True):
+class Slate(Record, frozen=True, gc=False):
     """An ordered list for one user, with what it rests on. Topic `recommendations`, key `user_id`.
 
     `slate_id` derives from the partition and offset of the event that triggered it, so a slate published again is
-    recognisably the same. `state_offset` is the offset of the last event in the state that scored it.
+    recognisably the same. `state_offset` is the offset of the last event in the state that scored it. Positions are
+    columns; `items` shows them as rows.
     """
 
     slate_id: str
@@ -132,11 +143,26 @@ class Slate(Record, frozen=True):
     youngest_ms: int  # publication time of the youngest candidate
     oldest_ms: int
     candidates: int
-    items: tuple[SlateItem, ...]
+    video_ids: Sequence[str]
+    scores: Sequence[float]
+    explored: Sequence[int] = ()  # positions, ascending
+    explored_propensity: float = 1.0
+    propensity: float = 1.0  # of the other positions
     arm: str = "online"
 
+    @property
+    def items(self) -> tuple[SlateItem, ...]:
+        """The positions in order."""
+        explored = set(self.explored)
+        return tuple(
+            SlateItem(video, score, self.explored_propensity, True)
+            if position in explored
+            else SlateItem(video, score, self.propensity)
+            for position, (video, score) in enumerate(zip(self.video_ids, self.scores, strict=True))
+        )
 
-class Feedback(Record, frozen=True):
+
+class Feedback(Record, frozen=True, gc=False):
     """A labelled impression, or its correction. Topic `feedback`, key `user_id`.
 
     `impression_id` with `revision` is unique: revision 0 may be provisional (no outcome within the window), later
@@ -158,15 +184,15 @@ class Feedback(Record, frozen=True):
     outcome: str = ""  # the EventType, empty when provisional
     watch_ratio: float = 0.0  # clipped to 5; 0 when there was no playback
     label: float = 0.0  # graded target in [0, 1]
-    behaviour: tuple[float, ...] = ()  # the GRU's behaviour input of this step, as served
+    behaviour: Sequence[float] = ()  # the GRU's behaviour input of this step, as served
     slate_id: str = ""
     position: int = -1
-    propensity: float = 1.0
+    propensity: float = CERTAIN
     model_version: int = -1  # that scored the impression
     arm: str = "online"
 
 
-class DeadLetter(Record, frozen=True):
+class DeadLetter(Record, frozen=True, gc=False):
     """What a dead letter says of itself, in the headers; the value of the record is the untouched original."""
 
     topic: str

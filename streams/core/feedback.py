@@ -1,49 +1,46 @@
 """Impressions joined with their outcomes: late is told from never, and nothing becomes a silent negative.
 
 An impression opens an entry in its user's state. Each outcome publishes a record at once, with a rising revision. When
-the window closes without one, a provisional record is published, and a later outcome corrects it.
+the window closes without one, a provisional record is published, and a later outcome corrects it. An outcome without a
+slate is complete in itself and leaves no entry.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
-from streams.core.behaviour import label, watch_ratio
-from streams.core.events import Event, EventType, Feedback, Source
+from streams.core.behaviour import label_of, mask_of, watch_ratio
+from streams.core.events import CERTAIN, Event, Feedback, Source
 
 
 class Impression(msgspec.Struct, array_like=True):
-    """One slate position shown to a user, while outcomes may still come."""
+    """One slate position shown to a user, while outcomes may still come.
 
-    impression_id: str
+    `outcomes` has a bit for each `EventType.code`; `revision` is that of the next record.
+    """
+
+    slate_id: str  # empty for an exposure of a recorded log, which is joined by `event_id`
+    position: int
+    event_id: str
     video_id: str
     shown_ms: int
-    propensity: float
-    model_version: int
+    propensity: float = 1.0
+    model_version: int = -1
     ratio: float = 0.0
-    outcomes: list[str] = []
-    revision: int = 0  # of the next record
+    outcomes: int = 0
+    revision: int = 0
     orphan: bool = False
-    slate_id: str = ""
-    position: int = -1
+
+    @property
+    def impression_id(self) -> str:
+        """The id that joins events to this impression."""
+        return f"{self.slate_id}/{self.position}/{self.video_id}" if self.slate_id else self.event_id
 
 
-class SlateMemory(msgspec.Struct, array_like=True):
-    """What a later impression must know of a slate: who scored it and which positions were explored."""
-
-    offset: int
-    model_version: int
-    exploration: float
-    explored: list[tuple[int, float]]  # position and propensity
-
-    def propensity(self, position: int) -> float:
-        """Return the probability with which the policy filled `position` as it did."""
-        for explored, chance in self.explored:
-            if explored == position:
-                return chance
-        return 1.0 - self.exploration
+Impressions = list[Impression]  # of one user, oldest first
 
 
 class Join(StrEnum):
@@ -57,138 +54,124 @@ class Join(StrEnum):
     PROVISIONAL = "provisional"
 
 
-class Pending(msgspec.Struct, array_like=True):
-    """Open impressions of one user, oldest first, and the user's last slates."""
+class Joined(NamedTuple):
+    """What a feedback record is made of, once its slate's propensities are known.
 
-    impressions: list[Impression] = []
-    slates: list[SlateMemory] = []
+    `event` is None for a provisional record; `ratio` and `outcomes` are those of the entry at that moment.
+    """
 
-    def find(self, impression_id: str) -> Impression | None:
-        """Return the open impression with that id."""
-        for entry in reversed(self.impressions):
-            if entry.impression_id == impression_id:
-                return entry
-        return None
-
-    def remember(self, slate: SlateMemory, keep: int = 8) -> None:
-        """Keep a slate's exploration and version for the impressions to come."""
-        self.slates.append(slate)
-        del self.slates[:-keep]
-
-    def slate(self, slate_id: str) -> SlateMemory | None:
-        """Return the remembered slate with that id."""
-        offset = slate_id.rpartition("-")[2]
-        return next((kept for kept in reversed(self.slates) if str(kept.offset) == offset), None)
-
-    def prune(self, before_ms: int, keep: int) -> None:
-        """Forget impressions shown before `before_ms`, and the oldest beyond `keep`; all of them have a label."""
-        if not self.impressions:
-            return
-        kept = [entry for entry in self.impressions if entry.shown_ms >= before_ms or not entry.revision]
-        self.impressions = kept[-keep:]
+    entry: Impression
+    event: Event | None
+    offset: int
+    at_ms: int
+    revision: int
+    ratio: float
+    outcomes: int
+    late: bool
 
 
-def impression_id_of(event: Event) -> str:
-    """Return the id that joins an event to its impression: slate, position and video, or the event's own id."""
+def find(open_impressions: Impressions, event: Event) -> Impression | None:
+    """Return the open impression that an event belongs to."""
     if event.slate_id is None:
-        return event.event_id
-    return f"{event.slate_id}/{event.position}/{event.video_id}"
+        return next((entry for entry in open_impressions if entry.event_id == event.event_id), None)
+    for entry in reversed(open_impressions):
+        if entry.position == event.position and entry.slate_id == event.slate_id and entry.video_id == event.video_id:
+            return entry
+    return None
 
 
-def show(pending: Pending, event: Event, now_ms: int, orphan: bool = False) -> Impression | None:
+def prune(open_impressions: Impressions, before_ms: int, keep: int) -> None:
+    """Forget labelled impressions shown before `before_ms`, and the oldest beyond `keep`."""
+    first = open_impressions[0]
+    if len(open_impressions) > keep or first.shown_ms < before_ms:
+        kept = [entry for entry in open_impressions if entry.shown_ms >= before_ms or not entry.revision]
+        open_impressions[:] = kept[-keep:]
+
+
+def show(open_impressions: Impressions, event: Event, now_ms: int, orphan: bool = False) -> Impression | None:
     """Open the impression of `event`; None when it is open already."""
-    identity = impression_id_of(event)
-    if pending.find(identity) is not None:
+    if find(open_impressions, event) is not None:
         return None
-    slate = pending.slate(event.slate_id) if event.slate_id else None
+    in_slate = event.slate_id is not None
     entry = Impression(
-        impression_id=identity,
-        video_id=event.video_id or "",
-        shown_ms=now_ms,
-        propensity=slate.propensity(event.position or 0) if slate else 1.0,
-        model_version=slate.model_version if slate else -1,
-        orphan=orphan,
         slate_id=event.slate_id or "",
         position=-1 if event.position is None else event.position,
+        event_id="" if in_slate else event.event_id,
+        video_id=event.video_id or "",
+        shown_ms=now_ms,
+        orphan=orphan,
     )
-    pending.impressions.append(entry)
+    open_impressions.append(entry)
     return entry
 
 
 def outcome(
-    pending: Pending,
-    event: Event,
-    offset: int,
-    now_ms: int,
-    duration_ms: int,
-    window_ms: int,
-    inputs: tuple[float, ...],
-    arm: str,
-) -> tuple[Join, Feedback | None]:
+    open_impressions: Impressions, event: Event, offset: int, now_ms: int, duration_ms: int, window_ms: int
+) -> tuple[Join, Joined | None]:
     """Join an outcome to its impression and return what to publish; None for a duplicate.
 
     Args:
-      inputs: the behaviour input of the GRU step that this outcome makes, as served.
       window_ms: an outcome after it is late, and corrects a provisional label.
     """
-    entry = pending.find(impression_id_of(event))
+    entry = find(open_impressions, event)
     verdict = Join.JOINED
     if entry is None:
         alone = event.source is Source.SLATE and event.slate_id is not None
         verdict = Join.ORPHAN if alone else Join.JOINED
-        entry = show(pending, event, now_ms, orphan=alone)
-    elif event.type.value in entry.outcomes:
+        entry = show(open_impressions, event, now_ms, orphan=alone)
+    elif entry.outcomes & (1 << event.type.code):
         return Join.DUPLICATE, None
     elif now_ms - entry.shown_ms > window_ms:
         verdict = Join.LATE
     if entry is None:
         return Join.DUPLICATE, None
-    entry.outcomes = [*entry.outcomes, event.type.value, *(action.value for action in event.actions)]
+    entry.outcomes |= mask_of(event)
     entry.ratio = max(entry.ratio, watch_ratio(event, duration_ms))
-    record = _record(entry, event, offset, inputs, arm, verdict)
+    joined = Joined(
+        entry, event, offset, event.event_time_ms, entry.revision, entry.ratio, entry.outcomes, verdict is Join.LATE
+    )
     entry.revision += 1
     if event.slate_id is None:  # nothing further can name this exposure
-        pending.impressions.remove(entry)
-    return verdict, record
+        open_impressions.remove(entry)
+    return verdict, joined
 
 
-def close(pending: Pending, user_id: str, offset: int, due_ms: int, arm: str) -> list[Feedback]:
+def close(open_impressions: Impressions, offset: int, due_ms: int) -> list[Joined]:
     """Return provisional records for impressions shown at or before `due_ms` that had no outcome."""
-    records = []
-    for entry in pending.impressions:
-        if entry.revision == 0 and entry.shown_ms <= due_ms:
-            records.append(
-                Feedback(
-                    impression_id=entry.impression_id, user_id=user_id, video_id=entry.video_id, revision=0,
-                    offset=offset, event_time_ms=due_ms, impression_ms=entry.shown_ms, provisional=True, stepped=False,
-                    orphan=entry.orphan, propensity=entry.propensity, model_version=entry.model_version, arm=arm,
-                    slate_id=entry.slate_id, position=entry.position,
-                )
-            )  # fmt: skip
+    found = []
+    for entry in open_impressions:
+        if not entry.revision and entry.shown_ms <= due_ms:
+            found.append(Joined(entry, None, offset, due_ms, 0, 0.0, 0, False))
             entry.revision = 1
-    return records
+    return found
 
 
-def _record(
-    entry: Impression, event: Event, offset: int, inputs: tuple[float, ...], arm: str, verdict: Join
-) -> Feedback:
+def feedback_of(joined: Joined, user_id: str, arm: str, inputs: list[float]) -> Feedback:
+    """Return the record of a join.
+
+    Args:
+      inputs: the behaviour input of the GRU step that the outcome made, as served.
+    """
+    entry, event = joined.entry, joined.event
     return Feedback(
         impression_id=entry.impression_id,
-        user_id=event.user_id,
+        user_id=user_id,
         video_id=entry.video_id,
-        revision=entry.revision,
-        offset=offset,
-        event_time_ms=event.event_time_ms,
+        revision=joined.revision,
+        offset=joined.offset,
+        event_time_ms=joined.at_ms,
         impression_ms=entry.shown_ms,
+        provisional=event is None,
+        stepped=event is not None,
         orphan=entry.orphan,
-        late=verdict is Join.LATE,
-        outcome=event.type.value,
-        watch_ratio=entry.ratio,
-        label=label(entry.ratio, {EventType(name) for name in entry.outcomes}),
+        late=joined.late,
+        outcome="" if event is None else event.type.value,
+        watch_ratio=joined.ratio,
+        label=label_of(joined.ratio, joined.outcomes),
         behaviour=inputs,
         slate_id=entry.slate_id,
         position=entry.position,
-        propensity=entry.propensity,
+        propensity=CERTAIN if entry.propensity == CERTAIN else entry.propensity,
         model_version=entry.model_version,
         arm=arm,
     )

@@ -6,7 +6,7 @@ slot is given away only when the pool is full, the longest ended first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ from streams.core.events import Kind, Video
 from streams.core.hashing import key64
 from streams.core.ports import Floats, Scorer
 
+_KINDS = {kind: place for place, kind in enumerate(Kind)}
+_LOW = 0xFFFF_FFFF
 _MAX_EXPONENT = 256.0  # of the forward decay; far from the end of float64
 
 
@@ -33,9 +35,12 @@ class FreshPool:
 
     Attributes:
       published_ms, expires_ms: int64 [S]; `expires_ms` is 0 for a free or withdrawn slot.
+      ids: object [S], video ids; `keys` int64 [S], their `key64`.
       authors: int64 [S], key of the author.
+      durations_ms: int64 [S], 0 where not known; `kinds` int64 [S], place of the item's `Kind` in that enumeration.
       popularity: float64 [S], decayed reward up to a common factor (forward decay, so that adding is one operation).
       size: slots in use; everything beyond is free.
+      twins: slots whose keys share their low 32 bits, by those bits; empty but by rare chance.
     """
 
     def __init__(self, capacity: int, fresh_ms: int, half_life_ms: int) -> None:
@@ -46,38 +51,50 @@ class FreshPool:
         self.videos: list[Video | None] = [None] * capacity
         self.published_ms = np.zeros(capacity, np.int64)
         self.expires_ms = np.zeros(capacity, np.int64)
+        self.ids = np.full(capacity, "", object)
+        self.keys = np.zeros(capacity, np.int64)
         self.authors = np.zeros(capacity, np.int64)
+        self.durations_ms = np.zeros(capacity, np.int64)
+        self.kinds = np.zeros(capacity, np.int64)
         self.popularity = np.zeros(capacity, np.float64)
         self._popularity_base_ms = 0
         self._slot_of: dict[int, int] = {}
+        self._slot_of_id: dict[str, int] = {}
+        self._slot_of_low: dict[int, int] = {}
+        self.twins: dict[int, list[int]] = {}
         self._encoded: dict[int, Encoded] = {}
 
     def slot(self, video_id: str) -> int:
         """Return the slot of a video, -1 when it is not known."""
-        return self._slot_of.get(key64(video_id), -1)
+        return self._slot_of_id.get(video_id, -1)
+
+    def slots(self, video_ids: Iterable[str | None]) -> NDArray[np.int64]:
+        """Return slots of videos, -1 where not known."""
+        get = self._slot_of_id.get
+        return np.array([get(video_id, -1) for video_id in video_ids], np.int64)  # type: ignore[arg-type]  # None is absent
 
     def slots_of_keys(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return slots of video keys, same shape, -1 where not known."""
         get = self._slot_of.get
         return np.array([get(key, -1) for key in keys.ravel().tolist()], np.int64).reshape(keys.shape)
 
-    def facts(self, video_id: str) -> tuple[int, Kind]:
-        """Return duration (ms, 0 when not known) and kind of a video."""
-        slot = self.slot(video_id)
-        video = self.videos[slot] if slot >= 0 else None
-        return (video.duration_ms, video.kind) if video else (0, Kind.VIDEO)
+    def slots_of_low(self, low: int) -> Sequence[int]:
+        """Return the slots of videos whose key has these low 32 bits; nearly always one or none."""
+        slot = self._slot_of_low.get(low)
+        return () if slot is None else self.twins.get(low, (slot,))
 
-    def add(self, videos: Sequence[Video]) -> list[int]:
-        """Add or replace videos; return slots that changed owner, whose seen bits are no longer true."""
-        slots, reassigned = [], []
+    def add(self, videos: Sequence[Video]) -> dict[int, int]:
+        """Add or replace videos; return the slots that were given, with the key of their former owner, 0 for none."""
+        slots: dict[int, None] = {}
+        given: dict[int, int] = {}
         for video in videos:
-            slot, taken = self._place(video)
-            slots.append(slot)
-            if taken:
-                reassigned.append(slot)
+            slot, owner = self._place(video)
+            slots[slot] = None
+            if owner is not None:
+                given.setdefault(slot, owner)
         for encoded in self._encoded.values():
-            self._encode(encoded, slots)
-        return reassigned
+            self._encode(encoded, list(slots))
+        return given
 
     def withdraw(self, video_id: str) -> bool:
         """Take a video out of every later slate; return whether it was there."""
@@ -120,25 +137,42 @@ class FreshPool:
             self._popularity_base_ms, exponent = at_ms, 0.0
         self.popularity[slot] += amount * 2.0 ** max(exponent, -_MAX_EXPONENT)
 
-    def _place(self, video: Video) -> tuple[int, bool]:
+    def _place(self, video: Video) -> tuple[int, int | None]:
+        """Return the slot of a video and, when it was given now, the key of its former owner or 0."""
+        slot, owner = self._slot_of_id.get(video.video_id, -1), None
         key = key64(video.video_id)
-        slot = self._slot_of.get(key, -1)
-        taken = False
         if slot < 0:
             if self.size < self.capacity:
-                slot, self.size = self.size, self.size + 1
+                slot, self.size, owner = self.size, self.size + 1, 0
             else:
-                slot, taken = int(np.argmin(self.expires_ms)), True
-                old = self.videos[slot]
-                if old is not None:
-                    del self._slot_of[key64(old.video_id)]
-                self.popularity[slot] = 0.0
-            self._slot_of[key] = slot
+                slot = int(np.argmin(self.expires_ms))
+                owner = self._vacate(slot)
+            self._slot_of[key] = self._slot_of_id[video.video_id] = slot
+            first = self._slot_of_low.setdefault(key & _LOW, slot)
+            if first != slot:
+                self.twins.setdefault(key & _LOW, [first]).append(slot)
         self.videos[slot] = video
+        self.ids[slot], self.keys[slot] = video.video_id, key
+        self.durations_ms[slot], self.kinds[slot] = video.duration_ms, _KINDS[video.kind]
         self.published_ms[slot] = video.published_ms
         self.expires_ms[slot] = video.published_ms + self._fresh_ms
         self.authors[slot] = key64(video.author_id)
-        return slot, taken
+        return slot, owner
+
+    def _vacate(self, slot: int) -> int:
+        key = int(self.keys[slot])
+        low = key & _LOW
+        self._slot_of.pop(key, None)
+        del self._slot_of_id[self.ids[slot]]
+        self.popularity[slot] = 0.0
+        twins = [twin for twin in self.twins.pop(low, ()) if twin != slot]
+        if twins:
+            self._slot_of_low[low] = twins[0]
+            if len(twins) > 1:
+                self.twins[low] = twins
+        else:
+            del self._slot_of_low[low]
+        return key
 
     def _encode(self, encoded: Encoded, slots: Sequence[int]) -> None:
         if not slots:

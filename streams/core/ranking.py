@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import log
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.hashing import draws, uniforms
+from streams.core.explore import explore
 from streams.core.ports import Floats
+from streams.core.top import Candidates, candidates, in_order
 
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 TILE = 64  # rows of one matrix product; a fixed shape keeps a row's result independent of the batch around it
-_TRIES = 16
+_MARGIN = 12  # candidates beyond K, for the author cap; where they do not suffice more are taken
 
 
 @dataclass(frozen=True)
@@ -41,102 +44,229 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Ranked:
+class Row:
     """One slate: pool slots [K] in order, their logits [K], and explored positions with their propensity."""
 
-    slots: NDArray[np.int64]
+    slots: Ints
     logits: Floats
     explored: list[tuple[int, float]]
 
 
+@dataclass(frozen=True)
+class Ranked:
+    """Slates of a batch; beyond `count` a row holds nothing.
+
+    Attributes:
+      slots: int64 [B, K], -1 beyond.
+      logits: float32 [B, K].
+      count: int64 [B].
+      explored: bool [B, K].
+      chance: float32 [B]; the propensity of every explored position of the row.
+    """
+
+    slots: Ints
+    logits: Floats
+    count: Ints
+    explored: Bools
+    chance: Floats
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    def __getitem__(self, row: int) -> Row:
+        count = int(self.count[row])
+        positions = np.flatnonzero(self.explored[row]).tolist()
+        chance = float(self.chance[row])
+        return Row(self.slots[row, :count], self.logits[row, :count], [(position, chance) for position in positions])
+
+    def __iter__(self) -> Iterator[Row]:
+        return (self[row] for row in range(len(self)))
+
+
+def tiles(rows: Floats) -> Iterator[tuple[int, Floats]]:
+    """Yield the first row and 64 rows of each tile, the last padded with zeros."""
+    for start in range(0, len(rows), TILE):
+        tile = rows[start : start + TILE]
+        if len(tile) < TILE:
+            padded = np.zeros((TILE, rows.shape[1]), np.float32)
+            padded[: len(tile)] = tile
+            tile = padded
+        yield start, tile
+
+
 def product(queries: Floats, keys: Floats) -> Floats:
     """Return logits [B, N] of queries [B, D] and keys [N, D], computed in tiles of 64 rows."""
-    rows = len(queries)
-    out = np.empty((rows, len(keys)), np.float32)
-    padded = np.zeros((TILE, queries.shape[1]), np.float32)
-    for start in range(0, rows, TILE):
-        tile = queries[start : start + TILE]
-        if len(tile) < TILE:
-            padded[: len(tile)], padded[len(tile) :] = tile, 0.0
-            out[start:] = (padded @ keys.T)[: len(tile)]
-        else:
-            np.matmul(tile, keys.T, out=out[start : start + TILE])
+    out = np.empty((len(queries), len(keys)), np.float32)
+    for start, tile in tiles(queries):
+        out[start : start + TILE] = (tile @ keys.T)[: len(queries) - start]
     return out
 
 
-def rank(
-    logits: Floats, allowed: Bools, authors: NDArray[np.int64], policy: Policy, seeds: NDArray[np.uint64]
-) -> list[Ranked]:
+def rank(logits: Floats, allowed: Bools, authors: Ints, policy: Policy, seeds: NDArray[np.uint64]) -> Ranked:
     """Make one slate per row.
 
     Args:
-      logits: [B, N] scores before the sigmoid, overwritten; a value that is not finite is never recommended.
+      logits: [B, N] scores before the sigmoid; a value that is not finite is never recommended.
       allowed: [B, N] fresh and unseen.
       authors: [N] author keys.
       seeds: [B] one per triggering event; the same seed explores the same positions.
 
     Returns: B slates, best first, ties broken by the lower slot.
     """
-    np.copyto(logits, -np.inf, where=~(allowed & np.isfinite(logits)))
-    top = _top(logits, authors, policy)
-    words = draws(seeds, policy.size * (1 + _TRIES))
-    explore = uniforms(words[:, : policy.size]) < policy.exploration
-    free = allowed.sum(axis=1)
-    return [
-        _slate(logits[row], slots, allowed[row], explore[row], words[row, policy.size :], int(free[row]), policy)
-        for row, slots in enumerate(top)
-    ]
+    bits = np.packbits(allowed, axis=1, bitorder="little")
+    return rank_tiles(
+        lambda start, stop: logits[start:stop].copy(),
+        lambda rows, slots: logits[rows, slots],
+        logits.shape[1], bits, authors, policy, seeds,
+    )  # fmt: skip
 
 
-def _top(logits: Floats, authors: NDArray[np.int64], policy: Policy) -> list[NDArray[np.int64]]:
-    """Return per row the best slots that the author cap admits, at most K, best first."""
-    rows, count = logits.shape
-    if not count:
-        return [np.zeros(0, np.int64)] * rows
-    width = min(count, 3 * policy.size + 16)
-    if width < count:
-        part = np.argpartition(logits, count - width, axis=1)[:, count - width :]
-    else:
-        part = np.broadcast_to(np.arange(count), (rows, count))
-    part = np.sort(part, axis=1)
-    values = np.take_along_axis(logits, part, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")
-    part, values = np.take_along_axis(part, order, axis=1), np.take_along_axis(values, order, axis=1)
-    by = authors[part]
-    earlier = np.tril(np.ones((width, width), bool), -1)
-    same = ((by[:, :, None] == by[:, None, :]) & earlier).sum(axis=2) if policy.author_cap < policy.size else 0 * part
-    place = np.cumsum(same < policy.author_cap, axis=1)
-    good = (same < policy.author_cap) & (values > -np.inf) & (place <= policy.size)
-    good &= (values > policy.logit) | (place <= policy.minimum)
-    return [part[row, good[row]] for row in range(rows)]
-
-
-def _slate(
-    logits: Floats,
-    best: NDArray[np.int64],
-    allowed: Bools,
-    explore: Bools,
-    words: NDArray[np.uint64],
-    free: int,
-    policy: Policy,
+def rank_products(
+    queries: Floats, keys: Floats, bits: NDArray[np.uint8], authors: Ints, policy: Policy, seeds: NDArray[np.uint64]
 ) -> Ranked:
-    chosen = best.tolist()
-    length = min(policy.size, max(len(chosen), min(policy.minimum, free)))
-    explored: list[tuple[int, float]] = []
-    taken = set(chosen)
-    for position in np.flatnonzero(explore[:length]).tolist():
-        drawn = _draw(allowed, taken, words[position * _TRIES : (position + 1) * _TRIES])
-        if drawn is not None:
-            taken.add(drawn)
-            chosen.insert(position, drawn)
-            explored.append((position, policy.exploration / max(free - len(best), 1)))
-    slots = np.array(chosen[: policy.size], np.int64)
-    return Ranked(slots, logits[slots], explored)
+    """Make one slate per row of queries [B, D] against keys [N, D]; bits [B, N/8] say what is allowed."""
+    padded = np.zeros((-(-len(queries) // TILE) * TILE, queries.shape[1]), np.float32)
+    padded[: len(queries)] = queries
+    tile = np.empty((TILE, len(keys)), np.float32)
+
+    def logits(start: int, stop: int) -> Floats:
+        np.matmul(padded[start : start + TILE], keys.T, out=tile)
+        return tile[: stop - start]
+
+    def logits_at(rows: Ints, slots: Ints) -> Floats:
+        found: Floats = (queries[rows] * keys[slots]).sum(axis=1, dtype=np.float32)
+        return found
+
+    return rank_tiles(logits, logits_at, len(keys), bits, authors, policy, seeds)
 
 
-def _draw(allowed: Bools, taken: set[int], words: NDArray[np.uint64]) -> int | None:
-    """Return a slot drawn uniformly from those allowed and not taken; None when a few tries found none."""
-    for slot in (words % np.uint64(len(allowed))).tolist():
-        if allowed[slot] and slot not in taken:
-            return int(slot)
-    return None
+def rank_tiles(
+    logits: Callable[[int, int], Floats],
+    logits_at: Callable[[Ints, Ints], Floats],
+    count: int,
+    bits: NDArray[np.uint8],
+    authors: Ints,
+    policy: Policy,
+    seeds: NDArray[np.uint64],
+) -> Ranked:
+    """Make slates from logits that are computed 64 rows at a time and not kept.
+
+    Args:
+      logits: returns those of rows [start, stop), to be overwritten.
+      logits_at: returns those of single rows and slots.
+      count: N, videos.
+      bits: [B, N/8] allowed, little bit first.
+    """
+    rows = len(bits)
+    parts, wanted = [], min(count, policy.size + _MARGIN)
+    for start in range(0, rows, TILE):
+        stop = min(start + TILE, rows)
+        part = _best(logits(start, stop), bits[start:stop], authors, policy, wanted)
+        parts.append(part)
+    if not parts:
+        empty = np.zeros((0, policy.size), np.int64)
+        best, values, filled = empty, empty.astype(np.float32), np.zeros(0, np.int64)
+    else:
+        best, values, filled = (np.concatenate(column) for column in zip(*parts, strict=True))
+    free = np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
+    return _explored(best, values, filled, free, logits_at, count, bits, policy, seeds)
+
+
+def _best(
+    logits: Floats, bits: NDArray[np.uint8], authors: Ints, policy: Policy, wanted: int
+) -> tuple[Ints, Floats, Ints]:
+    """Return slots [B, K], logits [B, K] and how many of each row are filled."""
+    rows, count = logits.shape
+    forbidden = np.unpackbits(~bits, axis=1, count=count, bitorder="little").view(bool)
+    np.copyto(logits, -np.inf, where=forbidden)
+    if not (logits < np.inf).all():  # NaN or +inf
+        np.copyto(logits, -np.inf, where=~(logits < np.inf))
+    found = candidates(logits, wanted) if count else _nothing(rows)
+    slots, values = in_order(found, rows)
+    good = _admitted(slots, authors, policy)
+    short = ~found.whole & (good.sum(axis=1) < policy.size)
+    best, kept, filled = _compact(slots, values, good, policy)
+    for row in np.flatnonzero(short).tolist():  # the author cap took too many: look at more of this row
+        more = _one(logits[row : row + 1], authors, policy, min(count, 4 * wanted))
+        best[row], kept[row], filled[row] = more[0][0], more[1][0], more[2][0]
+    return best, kept, filled
+
+
+def _one(logits: Floats, authors: Ints, policy: Policy, wanted: int) -> tuple[Ints, Floats, Ints]:
+    found = candidates(logits, wanted)
+    slots, values = in_order(found, 1)
+    good = _admitted(slots, authors, policy)
+    if not found.whole[0] and wanted < logits.shape[1] and good.sum() < policy.size:
+        return _one(logits, authors, policy, min(logits.shape[1], 4 * wanted))
+    return _compact(slots, values, good, policy)
+
+
+def _nothing(rows: int) -> Candidates:
+    none = np.zeros(0, np.int64)
+    return Candidates(none, none, np.zeros(0, np.float32), np.ones(rows, bool))
+
+
+def _admitted(slots: Ints, authors: Ints, policy: Policy) -> Bools:
+    """Return which of slots [B, C], best first, the author cap lets through."""
+    valid = slots >= 0
+    cap, width = policy.author_cap, slots.shape[1]
+    if cap >= policy.size or width <= cap:
+        return valid
+    by = authors[slots]
+    ordered = np.sort(np.where(valid, by, -1 - np.arange(width)), axis=1)
+    crowded = np.flatnonzero((ordered[:, cap:] == ordered[:, :-cap]).any(axis=1))
+    if len(crowded):
+        some = by[crowded]
+        earlier = np.tril(np.ones((width, width), bool), -1)
+        same = ((some[:, :, None] == some[:, None, :]) & earlier).sum(axis=2)
+        valid[crowded] &= same < cap
+    return valid
+
+
+def _compact(slots: Ints, values: Floats, good: Bools, policy: Policy) -> tuple[Ints, Floats, Ints]:
+    """Return the first K admitted slots of each row that exceed the threshold or fill the minimum."""
+    rows = len(slots)
+    place = np.cumsum(good, axis=1)
+    good = good & (place <= policy.size) & ((values > policy.logit) | (place <= policy.minimum))
+    row, column = np.nonzero(good)
+    filled = np.bincount(row, minlength=rows)
+    at = place[row, column] - 1
+    best = np.full((rows, policy.size), -1, np.int64)
+    kept = np.full((rows, policy.size), -np.inf, np.float32)
+    best[row, at], kept[row, at] = slots[row, column], values[row, column]
+    return best, kept, filled
+
+
+def _explored(
+    best: Ints,
+    values: Floats,
+    filled: Ints,
+    free: Ints,
+    logits_at: Callable[[Ints, Ints], Floats],
+    count: int,
+    bits: NDArray[np.uint8],
+    policy: Policy,
+    seeds: NDArray[np.uint64],
+) -> Ranked:
+    """Give positions to drawn videos; the best move down and drop out beyond K."""
+    chance = (policy.exploration / np.maximum(free - filled, 1)).astype(np.float32)
+    length = np.minimum(policy.size, np.maximum(filled, np.minimum(policy.minimum, free)))
+    drawn = explore(best, length, count, bits, policy.exploration, seeds)
+    explored = drawn >= 0
+    if not explored.any():
+        return Ranked(best, values, filled, explored, chance)
+    index = np.arange(policy.size) - np.cumsum(explored, axis=1)  # how many of the best stand before
+    from_best = ~explored & (index < filled[:, None])
+    index = np.maximum(index, 0)
+    slots = np.where(explored, drawn, np.where(from_best, np.take_along_axis(best, index, axis=1), -1))
+    logits = np.where(from_best, np.take_along_axis(values, index, axis=1), np.float32(-np.inf))
+    rows, positions = np.nonzero(explored)
+    logits[rows, positions] = logits_at(rows, slots[rows, positions])
+    taken = slots >= 0
+    total = taken.sum(axis=1)
+    holes = np.flatnonzero((taken != (np.arange(policy.size) < total[:, None])).any(axis=1))
+    if len(holes):  # fewer videos than positions: close up
+        order = np.argsort(~taken[holes], axis=1, kind="stable")
+        for column in (slots, logits, explored):
+            column[holes] = np.take_along_axis(column[holes], order, axis=1)
+    return Ranked(slots, logits, total, explored, chance)

@@ -1,77 +1,73 @@
-"""User states as rows of matrices: hidden state, recent steps, seen videos and open impressions.
+"""User states as rows of one table: hidden state, recent steps, slates, seen videos and open impressions.
 
-One `UserStates` holds the states of one partition that are in memory. A row becomes one flat record (`pack`) in the
-changelog and the store, and comes back from it to the bit (`load`).
+One `UserStates` holds the states of one partition that are in memory. A row becomes a flat record (`pack`) in the
+changelog and the store, and comes back from it to the bit (`load`); see `streams.core.layout`.
 """
 
 from __future__ import annotations
 
-import struct
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.behaviour import BEHAVIOUR_SIZE
-from streams.core.feedback import Pending
-from streams.core.ports import Floats
+from streams.core.feedback import Impressions
+from streams.core.layout import (
+    EVENT_WORDS,
+    StateError,
+    StateShape,
+    blank,
+    chunk_key,
+    chunks_of,
+    encode_impressions,
+    fixed_size,
+    impressions_of,
+    last_offset_of,
+    pack_chunk,
+    row_type,
+    shape_of,
+    steps_of,
+    user_key,
+)
+from streams.core.pool import FreshPool
 
-LAYOUT = 1
-_HEADER = struct.Struct("<BHBHqqqqII")  # layout, H, recent, F, version, last offset, last step ms, steps, seen, pending
-_pending_decoder = msgspec.msgpack.Decoder(Pending)
-_pending_encoder = msgspec.msgpack.Encoder()
-
-
-class StateError(Exception):
-    """A stored state that this version cannot read; the message says why."""
-
-
-@dataclass(frozen=True)
-class StateShape:
-    """Sizes of a state: H hidden, N recent steps, M seen videos."""
-
-    hidden: int
-    recent: int
-    seen: int
+Ints = NDArray[np.int64]
+_LEAST_ROWS = 256
 
 
 class UserStates:
     """States of users by row.
 
     Attributes:
-      hidden: float32 [R, H]; valid only with `model_version` of the same row.
-      model_version: int64 [R]; -1 for a user without a step.
-      last_offset: int64 [R]; the last event applied, -1 for none. Events at or below it change nothing.
-      last_step_ms: int64 [R]; time of the last step.
-      steps: int64 [R]; steps ever made; the newest recent step stands at `(steps - 1) % N`.
-      recent_keys, recent_events: int64 [R, N]; video and event of recent steps, as 64-bit keys.
-      recent_behaviour: float16 [R, N, F].
-      seen_count: int64 [R]; videos ever seen; `seen` [R, M] is a ring of their keys.
+      table: [R] rows; its columns, as `table["hidden"]`, are
+        hidden: float32 [R, H], valid only with `model_version` of the same row, which is -1 without a step;
+        last_offset: the last event applied, -1 for none; events at or below it change nothing;
+        last_step_ms, steps: time of the last step, and steps ever made; the newest stands at `(steps - 1) % N`;
+        recent_videos int64 [R, N], recent_events uint16 [R, N, 3], recent_numbers, recent_flags: the recent steps;
+        slates, slate_*: slates ever made, and the last 8: offset, model version, explored positions, propensities;
+        seen_count, seen: videos ever seen, and those of the chunk that is being filled.
       seen_bits: uint8 [R, S/8]; the seen videos as bits over the pool's slots.
+      impressions: open impressions by row; a row without any is absent, and `has_open` bool [R] says so.
     """
 
-    def __init__(self, shape: StateShape, slots: int) -> None:
+    def __init__(self, shape: StateShape, pool: FreshPool) -> None:
         self.shape = shape
-        self._slot_bytes = (slots + 7) // 8
-        self._rows: OrderedDict[str, int] = OrderedDict()
+        self._pool = pool
+        self._blank = blank(shape)
+        self._fixed = fixed_size(shape)
+        self._rows: dict[str, int] = {}
         self._free: list[int] = []
-        self._capacity = 0
         self._users: list[str] = []
-        self.pending: list[Pending] = []
-        self.hidden: Floats = np.zeros((0, shape.hidden), np.float32)
-        self.model_version = np.zeros(0, np.int64)
-        self.last_offset = np.zeros(0, np.int64)
-        self.last_step_ms = np.zeros(0, np.int64)
-        self.steps = np.zeros(0, np.int64)
-        self.recent_keys = np.zeros((0, shape.recent), np.int64)
-        self.recent_events = np.zeros((0, shape.recent), np.int64)
-        self.recent_behaviour = np.zeros((0, shape.recent, BEHAVIOUR_SIZE), np.float16)
-        self.seen_count = np.zeros(0, np.int64)
-        self.seen = np.zeros((0, shape.seen), np.int64)
-        self.seen_bits = np.zeros((0, self._slot_bytes), np.uint8)
+        self._chunks: dict[int, list[bytes]] = {}  # full chunks by row, oldest first
+        self._filled: dict[bytes, bytes] = {}  # chunks to be stored with the next `pack`
+        self._unplaced: dict[int, set[int]] = {}  # rows that saw a video which has no slot, by seen key
+        self.impressions: dict[int, Impressions] = {}
+        self.table: NDArray[Any] = np.zeros(0, row_type(shape))
+        self.seen_bits = np.zeros((0, (pool.capacity + 7) // 8), np.uint8)
+        self.has_open = np.zeros(0, bool)
+        self._used = np.zeros(0, np.int64)
+        self._turn = 0
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -79,22 +75,39 @@ class UserStates:
     def __contains__(self, user_id: str) -> bool:
         return user_id in self._rows
 
+    # -- rows -------------------------------------------------------------------------------------------------------
+
+    def rows(self, users: Sequence[str]) -> Ints:
+        """Return the rows of users, made empty where a user is new, and mark them as used last."""
+        get = self._rows.get
+        found = [get(user, -1) for user in users]
+        if -1 in found:
+            found = [row if row >= 0 else self._row(user) for row, user in zip(found, users, strict=True)]
+        rows = np.array(found, np.int64)
+        self._turn += 1
+        self._used[rows] = self._turn
+        return rows
+
     def row(self, user_id: str) -> int:
-        """Return the row of a user, made empty when the user is new, and mark it as used last."""
-        row = self._rows.get(user_id)
-        if row is None:
-            return self._claim(user_id)
-        self._rows.move_to_end(user_id)
-        return row
+        """Return the row of a user, made empty when the user is new."""
+        return int(self.rows([user_id])[0])
+
+    def user(self, row: int) -> str:
+        """Return the user of a row."""
+        return self._users[row]
 
     def missing(self, users: Iterable[str]) -> list[str]:
         """Return those users that have no row, each once, in order."""
         return [user for user in dict.fromkeys(users) if user not in self._rows]
 
     def oldest(self, keep: int) -> list[str]:
-        """Return the users beyond `keep`, least recently used first."""
-        excess = len(self._rows) - keep
-        return [user for user, _ in zip(self._rows, range(excess), strict=False)] if excess > 0 else []
+        """Return the least recently used users when there are more than `keep`: those beyond, and 5 % more."""
+        if len(self._rows) <= keep:
+            return []
+        rows = np.fromiter(self._rows.values(), np.int64, len(self._rows))
+        excess = len(rows) - keep + keep // 20
+        order = np.argsort(self._used[rows], kind="stable")[:excess]
+        return [self._users[row] for row in rows[order].tolist()]
 
     def drop(self, users: Iterable[str]) -> None:
         """Forget users; their rows are used again."""
@@ -102,90 +115,22 @@ class UserStates:
             row = self._rows.pop(user, None)
             if row is not None:
                 self._free.append(row)
+                self._forget_unplaced(row)
+                self.set_open(row, [])
+                self._chunks.pop(row, None)
 
-    def clear_slots(self, slots: Sequence[int]) -> None:
-        """Clear the seen bits of pool slots that now belong to another video."""
-        for slot in slots:
-            self.seen_bits[:, slot >> 3] &= np.uint8(0xFF ^ (1 << (slot & 7)))
-
-    def mark_seen(self, row: int, key: int, slot: int) -> None:
-        """Remember that the user of `row` has seen a video, given its key and slot (-1 when not in the pool)."""
-        if slot >= 0:
-            self.seen_bits[row, slot >> 3] |= np.uint8(1 << (slot & 7))
-        if (self.seen[row, : self.seen_count[row]] == key).any():
+    def _forget_unplaced(self, row: int) -> None:
+        if not self._unplaced:
             return
-        position = int(self.seen_count[row]) % self.shape.seen
-        self.seen[row, position] = key
-        self.seen_count[row] += 1
+        for low in self.seen_keys(row).tolist():
+            if (rows := self._unplaced.get(low)) is not None:
+                rows.discard(row)
+                if not rows:
+                    del self._unplaced[low]
 
-    def mark_slots(self, row: int, slots: NDArray[np.int64]) -> None:
-        """Set the seen bits of `slots` for a row that has just been loaded; -1 is passed over."""
-        known = slots[slots >= 0]
-        np.bitwise_or.at(self.seen_bits[row], known >> 3, np.left_shift(1, known & 7).astype(np.uint8))
-
-    def seen_keys(self, row: int) -> NDArray[np.int64]:
-        """Return the keys of seen videos that are remembered, oldest first."""
-        return _unroll(self.seen[row], int(self.seen_count[row]))
-
-    def recent_order(self, row: int) -> NDArray[np.int64]:
-        """Return positions of the recent steps, oldest first."""
-        return _unroll(np.arange(self.shape.recent), int(self.steps[row]))
-
-    def pack(self, user_id: str) -> bytes:
-        """Return the state of a user as one flat record."""
-        row = self._rows[user_id]
-        order = self.recent_order(row)
-        seen = self.seen_keys(row)
-        pending = _pending_encoder.encode(self.pending[row])
-        header = _HEADER.pack(
-            LAYOUT, self.shape.hidden, len(order), BEHAVIOUR_SIZE, self.model_version[row], self.last_offset[row],
-            self.last_step_ms[row], self.steps[row], len(seen), len(pending),
-        )  # fmt: skip
-        return b"".join(
-            (
-                header,
-                self.hidden[row].tobytes(),
-                self.recent_keys[row, order].tobytes(),
-                self.recent_events[row, order].tobytes(),
-                self.recent_behaviour[row, order].tobytes(),
-                seen.tobytes(),
-                pending,
-            )
-        )
-
-    def load(self, user_id: str, record: bytes) -> int:
-        """Put a stored state into a row; return the row. Seen bits are the caller's to set (`mark_slots`).
-
-        Raises:
-          StateError: the record has another layout or another hidden size.
-        """
-        layout, hidden, recent, features, version, offset, step_ms, steps, seen, pending = _header(record)
-        if (layout, hidden, features) != (LAYOUT, self.shape.hidden, BEHAVIOUR_SIZE):
-            raise StateError(
-                f"a stored state has layout {layout}, H={hidden}, F={features}; this worker reads layout {LAYOUT}, "
-                f"H={self.shape.hidden}, F={BEHAVIOUR_SIZE}: set FRESHLOOP_HIDDEN_SIZE back or start with a new app_id"
-            )
-        row = self._claim(user_id)
-        at = _HEADER.size
-        self.hidden[row] = np.frombuffer(record, np.float32, hidden, at)
-        at += 4 * hidden
-        keep = min(recent, self.shape.recent)
-        keys = np.frombuffer(record, np.int64, recent, at)[recent - keep :]
-        events = np.frombuffer(record, np.int64, recent, at + 8 * recent)[recent - keep :]
-        at += 16 * recent
-        inputs = np.frombuffer(record, np.float16, recent * features, at).reshape(recent, features)[recent - keep :]
-        at += 2 * recent * features
-        place = np.arange(steps - keep, steps) % self.shape.recent
-        self.recent_keys[row, place], self.recent_events[row, place] = keys, events
-        self.recent_behaviour[row, place] = inputs
-        kept = np.frombuffer(record, np.int64, seen, at)[-self.shape.seen :]
-        self.seen[row, : len(kept)] = kept
-        self.seen_count[row] = len(kept)
-        at += 8 * seen
-        self.pending[row] = _pending_decoder.decode(record[at : at + pending])
-        self.model_version[row], self.last_offset[row] = version, offset
-        self.last_step_ms[row], self.steps[row] = step_ms, steps
-        return row
+    def _row(self, user_id: str) -> int:
+        row = self._rows.get(user_id)
+        return self._claim(user_id) if row is None else row
 
     def _claim(self, user_id: str) -> int:
         if not self._free:
@@ -193,51 +138,207 @@ class UserStates:
         row = self._free.pop()
         self._rows[user_id] = row
         self._users[row] = user_id
-        self.pending[row] = Pending()
-        for column in (self.hidden, self.last_step_ms, self.steps, self.seen_count, self.seen_bits):
-            column[row] = 0
-        self.model_version[row] = -1
-        self.last_offset[row] = -1
-        self.recent_keys[row] = 0
-        self.recent_events[row] = 0
+        self.table[row] = self._blank
+        self.seen_bits[row] = 0
         return row
 
     def _grow(self) -> None:
-        old, self._capacity = self._capacity, max(256, 2 * self._capacity)
-        added = self._capacity - old
-        for name in (
-            "hidden", "model_version", "last_offset", "last_step_ms", "steps", "recent_keys", "recent_events",
-            "recent_behaviour", "seen_count", "seen", "seen_bits",
-        ):  # fmt: skip
+        old = len(self.table)
+        added = max(_LEAST_ROWS, old // 2)
+        for name in ("table", "seen_bits", "has_open", "_used"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros((added, *column.shape[1:]), column.dtype)]))
         self._users.extend([""] * added)
-        self.pending.extend(Pending() for _ in range(added))
-        self._free.extend(range(self._capacity - 1, old - 1, -1))
+        self._free.extend(range(old + added - 1, old - 1, -1))
+
+    # -- seen videos ------------------------------------------------------------------------------------------------
+
+    def mark_seen(self, rows: Ints, slots: Ints, keys: Ints) -> None:
+        """Remember that the users of distinct rows [B] have seen videos, given by slot (-1: not in the pool) and key.
+
+        A video counts as seen when the low 32 bits of its key are among those remembered.
+        """
+        placed = slots >= 0
+        at, bit = slots >> 3, np.left_shift(1, slots & 7).astype(np.uint8)
+        new = (self.seen_bits[rows, at] & bit) == 0
+        if not placed.all():
+            new[~placed] = [not self._holds(row, key) for row, key in _pairs(rows, keys, ~placed)]
+            for row, key in _pairs(rows, keys, ~placed):
+                self._unplaced.setdefault(key & _LOW, set()).add(row)
+                self._set_bits(row, self._pool.slots_of_low(key & _LOW))
+        some = placed & new
+        self.seen_bits[rows[some], at[some]] |= bit[some]
+        if self._pool.twins:
+            for row, key in _pairs(rows, keys, some):
+                self._set_bits(row, self._pool.twins.get(key & _LOW, ()))
+        self._append(rows[new], keys[new])
+
+    def _append(self, rows: Ints, keys: Ints) -> None:
+        table, chunk = self.table, self.shape.chunk
+        count = table["seen_count"][rows].astype(np.int64)
+        table["seen"][rows, count % chunk] = (keys & _LOW).astype(np.uint32)
+        count += 1
+        table["seen_count"][rows] = count
+        for row in rows[count % chunk == 0].tolist():
+            self._fill(row)
+
+    def _fill(self, row: int) -> None:
+        """Put the full chunk of a row aside; the oldest one is forgotten when there are too many."""
+        keys = self.table["seen"][row].tobytes()
+        number = int(self.table["seen_count"][row]) // self.shape.chunk - 1
+        self._filled[chunk_key(self._users[row], number % self.shape.chunks)] = pack_chunk(number, keys)
+        chunks = self._chunks.setdefault(row, [])
+        chunks.append(keys)
+        if len(chunks) > self.shape.chunks:
+            forgotten = np.frombuffer(chunks.pop(0), np.uint32)
+            gone = forgotten[~np.isin(forgotten, self._kept(row))]
+            for key in gone.tolist():
+                for slot in self._pool.slots_of_low(key):
+                    self.seen_bits[row, slot >> 3] &= np.uint8(0xFF ^ (1 << (slot & 7)))
+
+    def seen_keys(self, row: int) -> NDArray[np.uint32]:
+        """Return the low 32 bits of the keys of seen videos that are remembered, oldest first."""
+        count = int(self.table["seen_count"][row]) % self.shape.chunk
+        return np.concatenate([self._kept(row), self.table["seen"][row, :count]])
+
+    def _kept(self, row: int) -> NDArray[np.uint32]:
+        return np.frombuffer(b"".join(self._chunks.get(row, ())), np.uint32)
+
+    def _holds(self, row: int, key: int) -> bool:
+        return bool((self.seen_keys(row) == np.uint32(key & _LOW)).any())
+
+    def _set_bits(self, row: int, slots: Iterable[int]) -> None:
+        for slot in slots:
+            self.seen_bits[row, slot >> 3] |= np.uint8(1 << (slot & 7))
+
+    def place(self, slots: Sequence[int], owners: Sequence[int]) -> None:
+        """Set the seen bits of pool slots anew that have just been given to videos.
+
+        Args:
+          owners: per slot the key of the video that had it before, 0 for none.
+        """
+        for slot, owner in zip(slots, owners, strict=True):
+            if owner:
+                column = self.seen_bits[:, slot >> 3]
+                had = np.flatnonzero(column & (1 << (slot & 7))).tolist()
+                column &= np.uint8(0xFF ^ (1 << (slot & 7)))
+                self._unplaced.setdefault(owner & _LOW, set()).update(had)
+            low = int(self._pool.keys[slot]) & _LOW
+            known = self._unplaced.pop(low, set())
+            for twin in self._pool.twins.get(low, ()):
+                known |= set(np.flatnonzero(self.seen_bits[:, twin >> 3] & (1 << (twin & 7))).tolist())
+            for row in known:
+                if self._holds(row, low):
+                    self._set_bits(row, (slot,))
+
+    def set_open(self, row: int, impressions: Impressions) -> None:
+        """Take over the open impressions of a row."""
+        if impressions:
+            self.impressions[row] = impressions
+        else:
+            self.impressions.pop(row, None)
+        self.has_open[row] = bool(impressions)
+
+    # -- slates -----------------------------------------------------------------------------------------------------
+
+    def slate_place(self, row: int, offset: int) -> int:
+        """Return where the slate made at `offset` is remembered, -1 when it is not."""
+        found = np.flatnonzero(self.table["slate_offsets"][row] == offset)
+        return int(found[0]) if len(found) else -1
+
+    def slate_propensity(self, row: int, place: int, position: int) -> float:
+        """Return the probability with which the policy filled `position` of a remembered slate as it did."""
+        mask = self.table["slate_masks"][row, place]
+        explored = position < 8 * len(mask) and bool(mask[position >> 3] >> (position & 7) & 1)
+        return float(self.table["slate_chances" if explored else "slate_rests"][row, place])
+
+    # -- records ----------------------------------------------------------------------------------------------------
+
+    def pack(self, users: Sequence[str]) -> dict[bytes, bytes]:
+        """Return the states of users as flat records by key, with the chunks of seen videos that have been filled.
+
+        Chunks come first: a state is never durable before the chunks that it rests on.
+        """
+        rows = np.array([self._rows[user] for user in users], np.int64)
+        size = self.table.itemsize
+        packed = self.table[rows]
+        ends = (self._fixed + 4 * (packed["seen_count"] % self.shape.chunk)).tolist()
+        tails = {}
+        if self.impressions:
+            for place, row in enumerate(rows.tolist()):
+                if found := self.impressions.get(row):
+                    tails[place] = encode_impressions(found)
+                    packed["unlabelled"][place] = any(not entry.revision for entry in found)
+        data = packed.tobytes()
+        records = self._filled
+        self._filled = {}
+        starts = range(0, len(data), size)
+        for user, start, end in zip(users, starts, ends, strict=True):
+            records[b"u" + user.encode()] = data[start : start + end]
+        for place, tail in tails.items():
+            records[user_key(users[place])] += tail
+        return records
+
+    def load(self, user_id: str, record: bytes, chunks: Mapping[bytes, bytes | None]) -> int:
+        """Put a stored state into a row; return the row.
+
+        Args:
+          chunks: its full chunks of seen videos (`layout.chunks_of`).
+        Raises:
+          StateError: the record has another layout or another hidden size.
+        """
+        row = self._row(user_id)
+        shape = shape_of(record, self.shape)
+        stored = np.zeros(1, row_type(shape))
+        size = fixed_size(shape)
+        raw = stored.view(np.uint8)
+        raw[:size] = np.frombuffer(record, np.uint8, size)
+        count = 4 * (int(stored["seen_count"][0]) % shape.chunk)
+        raw[size : size + count] = np.frombuffer(record, np.uint8, count, size)
+        self.table[row] = stored[0] if shape == self.shape else self._converted(stored, shape)
+        self.table["unlabelled"][row] = 0
+        self.seen_bits[row] = 0
+        if len(record) > size + count:
+            self.set_open(row, impressions_of(record))
+        wanted = chunks_of(record, user_id, self.shape)
+        kept = [value[4:] for key in wanted if (value := chunks.get(key)) is not None]
+        if kept:
+            self._chunks[row] = kept
+        self._mark_loaded(row)
+        return row
+
+    def _mark_loaded(self, row: int) -> None:
+        for low in self.seen_keys(row).tolist():
+            slots = self._pool.slots_of_low(low)
+            self._set_bits(row, slots)
+            if not slots:
+                self._unplaced.setdefault(low, set()).add(row)
+
+    def _converted(self, stored: NDArray[Any], shape: StateShape) -> Any:
+        """Return a row of this shape made of one with another number of recent steps or positions."""
+        row = np.array([self._blank])
+        for name in row.dtype.names or ():
+            if name not in ("recent", "mask_bytes", "slate_masks") and not name.startswith("recent_"):
+                row[name] = stored[name]
+        width = min(shape.mask_bytes, self.shape.mask_bytes)
+        row["slate_masks"][..., :width] = stored["slate_masks"][..., :width]
+        steps = int(stored["steps"][0])
+        ages = np.arange(max(0, steps - min(shape.recent, self.shape.recent)), steps)
+        for name in ("recent_videos", "recent_events", "recent_numbers", "recent_flags"):
+            row[name][0, ages % self.shape.recent] = stored[name][0, ages % shape.recent]
+        return row[0]
 
 
-def last_offset_of(record: bytes) -> int:
-    """Return the offset of the last event applied to a packed state."""
-    return int(_header(record)[5])
+_LOW = 0xFFFF_FFFF
 
 
-def steps_of(record: bytes) -> int:
-    """Return the number of steps that a packed state ever made."""
-    return int(_header(record)[7])
+def _pairs(rows: Ints, keys: Ints, where: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    return list(zip(rows[where].tolist(), keys[where].tolist(), strict=True))
 
 
-def pending_of(record: bytes) -> Pending:
-    """Return the open impressions of a packed state."""
-    size = int(_header(record)[9])
-    return _pending_decoder.decode(record[len(record) - size :])
+def event_words(keys: Ints) -> NDArray[np.uint16]:
+    """Return the part of event keys [B] that states keep, [B, 3]."""
+    return keys.view(np.uint16).reshape(len(keys), 4)[:, :EVENT_WORDS]
 
 
-def _header(record: bytes) -> tuple[int, ...]:
-    if len(record) < _HEADER.size:
-        raise StateError(f"a stored state has {len(record)} bytes, fewer than its header")
-    return _HEADER.unpack_from(record)
-
-
-def _unroll(ring: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    size = len(ring)
-    return ring[:count] if count <= size else np.roll(ring, -(count % size))
+__all__ = ["StateError", "StateShape", "UserStates", "event_words", "last_offset_of", "steps_of"]

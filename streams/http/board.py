@@ -14,8 +14,6 @@ from streams.core.events import Slate
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from streams.publisher import Out
-
 KEPT_BYTES = 32 << 20  # of encoded slates; about 30,000 users with 20 videos each
 
 _decode = Decoder(Slate)
@@ -33,15 +31,13 @@ class Board:
         self._slates: OrderedDict[bytes, tuple[int, bytes]] = OrderedDict()
         self._waiting: dict[str, list[asyncio.Future[Slate]]] = {}
 
-    def published(self, partition: int, records: Sequence[Out], slates: Iterable[Slate]) -> None:
+    def published(self, partition: int, records: Sequence[tuple[bytes, bytes]], slates: Iterable[Slate]) -> None:
         """Take slates that Kafka has acknowledged, encoded and as they are, in the same order."""
         held = self._slates
-        for record in records:
-            if record.key is None or record.value is None:
-                continue
-            old = held.pop(record.key, None)
-            held[record.key] = (partition, record.value)
-            self._bytes += len(record.value) - (len(old[1]) if old else 0)
+        for key, value in records:
+            old = held.pop(key, None)
+            held[key] = (partition, value)
+            self._bytes += len(value) - (len(old[1]) if old else 0)
         while self._bytes > self._kept_bytes:
             self._bytes -= len(held.popitem(last=False)[1][1])
         if self._waiting:

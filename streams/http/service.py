@@ -14,7 +14,7 @@ from streams.codecs import BadRecord, Decoder, encode
 from streams.config import ConfigError, Settings
 from streams.core.events import TASTE, Event, EventType, Slate, Source, Video
 from streams.core.pool import FreshPool
-from streams.core.step import Op, StepConfig
+from streams.core.step import StepConfig
 from streams.explain import explain, history
 from streams.http.board import Board
 from streams.http.directory import Announcement, Directory, partition_of
@@ -217,7 +217,7 @@ class Service:
         """
         worker = self._worker
         owned = worker.owned[self._partition(user_id)]
-        owned.load([Op(-1, 0, user_id, None)])
+        owned.load_users([user_id])
         if user_id not in owned.core.states:
             raise ApiError(404, "unknown-user", "nothing is known of this user")
         arm = worker.config.arm(user_id)

@@ -31,7 +31,7 @@ PATIENCE_S = 150
 def test_every_panel_and_rule_returns_data(broker, make_settings):
     settings = make_settings(
         partitions=2,
-        arms={"popular": "popular"},
+        arms={"popular": "popular", "random": "random"},
         train_examples=300,
         train_seconds=5,
         train_minimum=150,
@@ -43,7 +43,7 @@ def test_every_panel_and_rule_returns_data(broker, make_settings):
     specs = [
         worker,
         part(settings, "trainer", trainer),
-        part(settings, "simulate", simulate, "--arms", "online,popular", "--viewers", "60", "--videos", "200",
+        part(settings, "simulate", simulate, "--arms", "online,popular,random", "--viewers", "60", "--videos", "200",
              "--rate", "120"),
         prometheus(settings, ports, web),
     ]  # fmt: skip
@@ -51,11 +51,11 @@ def test_every_panel_and_rule_returns_data(broker, make_settings):
         publish(settings, raw=[{"topic": Topics(settings).events, "key": b"a", "value": b"\xc1"}])
         again = event("other")
         publish(settings, raw=[{"topic": Topics(settings).events, "key": b"a", "value": encode(again)}])
-        httpx.get(f"http://127.0.0.1:{api}/healthz", timeout=10)
         waiting = {(name, title, query) for name in DASHBOARDS for title, query in queries(dashboard(name))}
         waiting |= {("rules", rule["record"], rule["record"]) for rule in recorded()}
         deadline = time.monotonic() + PATIENCE_S
         while waiting and time.monotonic() < deadline:
+            httpx.get(f"http://127.0.0.1:{api}/healthz", timeout=10)
             waiting = {one for one in waiting if empty(web, one[2])}
             time.sleep(2)
         assert waiting == set()

@@ -9,6 +9,7 @@ import time
 import msgspec
 import pytest
 
+from streams.admin import delete_topics
 from streams.codecs import Decoder
 from streams.core.events import EventType, Feedback, Slate
 from streams.topics import Topics
@@ -163,3 +164,15 @@ def test_two_workers_share_the_partitions(broker, make_settings):
         slates = slates_of(settings, 40 * 13, 60)
     assert {slate.event_id for slate in slates} == {f"{user}-{number}" for user in users for number in range(13)}
     assert len({slate.slate_id for slate in slates}) == 40 * 13
+
+
+def test_states_of_a_wiped_topic_are_not_taken_for_the_new_ones(broker, make_settings):
+    settings = make_settings(partitions=1)
+    spec = worker_spec(settings)
+    for number in range(2):
+        with running(settings, spec):
+            publish(settings, videos=fresh(5), events=[event("u", number=1, at=now_ms(), event_id=f"e{number}")])
+            (slate,) = slates_of(settings, 1)
+            read(settings, Topics(settings).states, lambda found: len(found) >= 2)
+        delete_topics(settings)
+        assert (slate.event_id, slate.state_offset) == (f"e{number}", 0)

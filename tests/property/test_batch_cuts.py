@@ -17,7 +17,7 @@ from tests.fakes import FakeScorer, event, video
 
 CONFIG = StepConfig(
     policy=Policy(size=5, minimum=2, threshold=0.2, author_cap=2, exploration=0.3),
-    shape=StateShape(8, 4, 6),
+    shape=StateShape(8, 4, 6, positions=8, chunk=3),
     label_window_ms=100,
     correction_window_ms=500,
     pending_kept=5,
@@ -67,24 +67,23 @@ class Shell:
         self.restart()
 
     def restart(self) -> None:
-        self.core = Partition(0, CONFIG, 64)
+        self.core = Partition(0, CONFIG, self.pool)
         self.core.watermark_ms = self.watermark
-        for user, packed in self.store.items():
-            row = self.core.states.load(user, packed)
-            self.core.states.mark_slots(row, self.pool.slots_of_keys(self.core.states.seen_keys(row)))
-            self.core.expect(user, self.core.states.pending[row])
+        for key, packed in self.store.items():
+            if key[:1] == b"u":
+                row = self.core.states.load(key[1:].decode(), packed, self.store)
+                self.core.expect(key[1:].decode(), self.core.states.impressions.get(row, []))
 
     def run(self, events, durable=lambda user: True) -> None:
         """Apply a batch; only users for whom `durable` holds reach the store, as when a kill comes between sends."""
-        ops = self.core.plan(events)
-        effects = self.core.apply(ops, self.pool, lambda arm: self.scorer)
+        effects = self.core.apply(self.core.plan(events), lambda arm: self.scorer)
         for slate in effects.slates:
             self.slates.setdefault(slate.slate_id, encode(slate))
         self.feedback.extend(effects.feedback)
         self.counts.update(effects.counts)
-        packed = {user: self.core.states.pack(user) for user in effects.touched}
-        self.store.update({user: record for user, record in packed.items() if durable(user)})
-        if all(durable(user) for user in packed):
+        packed = self.core.states.pack(list(effects.touched))
+        self.store.update({key: record for key, record in packed.items() if durable(key[1:3].decode())})
+        if all(durable(user) for user in effects.touched):
             self.applied, self.watermark = events[-1][0] + 1, self.core.watermark_ms
 
 

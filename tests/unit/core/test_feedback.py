@@ -1,5 +1,5 @@
 from streams.core.events import EventType, Source
-from streams.core.feedback import Join, Pending, SlateMemory, close, outcome, show
+from streams.core.feedback import Join, close, feedback_of, outcome, prune, show
 from tests.fakes import event
 
 
@@ -12,37 +12,42 @@ def act(kind=EventType.WATCH, at=0, position=0, **fields):
 
 
 def join(pending, what, now):
-    return outcome(pending, what, offset=9, now_ms=now, duration_ms=10_000, window_ms=100, inputs=(1.0,), arm="online")
+    verdict, joined = outcome(pending, what, offset=9, now_ms=now, duration_ms=10_000, window_ms=100)
+    return verdict, joined and feedback_of(joined, "u", "online", [1.0])
+
+
+def provisional(pending, offset, due_ms):
+    return [feedback_of(joined, "u", "online", []) for joined in close(pending, offset, due_ms)]
 
 
 def test_outcome_within_the_window_is_the_first_revision():
-    pending = Pending()
-    pending.remember(SlateMemory(7, 3, 0.1, [(0, 0.01)]))
-    assert show(pending, impression(), 0)
+    pending = []
+    entry = show(pending, impression(), 0)
+    entry.model_version, entry.propensity = 3, 0.01
     verdict, record = join(pending, act(watch_ms=5_000), 100)
     assert (verdict, record.revision, record.label, record.late) == (Join.JOINED, 0, 0.25, False)
     assert (record.model_version, record.propensity) == (3, 0.01)
 
 
 def test_no_outcome_becomes_a_provisional_record_once():
-    pending = Pending()
+    pending = []
     show(pending, impression(), 0)
-    assert close(pending, "u", 1, -1, "online") == []
-    (record,) = close(pending, "u", 1, 0, "online")
+    assert provisional(pending, 1, -1) == []
+    (record,) = provisional(pending, 1, 0)
     assert (record.provisional, record.label, record.stepped) == (True, 0.0, False)
-    assert close(pending, "u", 2, 50, "online") == []
+    assert provisional(pending, 2, 50) == []
 
 
 def test_a_late_outcome_corrects():
-    pending = Pending()
+    pending = []
     show(pending, impression(), 0)
-    close(pending, "u", 1, 0, "online")
+    close(pending, 1, 0)
     verdict, record = join(pending, act(watch_ms=10_000), 101)
     assert (verdict, record.revision, record.late, record.label) == (Join.LATE, 1, True, 0.5)
 
 
 def test_a_like_after_the_watch_raises_the_label():
-    pending = Pending()
+    pending = []
     show(pending, impression(), 0)
     join(pending, act(watch_ms=10_000), 10)
     _, record = join(pending, act(EventType.LIKE), 20)
@@ -50,13 +55,13 @@ def test_a_like_after_the_watch_raises_the_label():
 
 
 def test_hidden_is_nought_whatever_was_watched():
-    pending = Pending()
+    pending = []
     _, record = join(pending, act(EventType.HIDE, watch_ms=10_000), 0)
     assert record.label == 0.0
 
 
 def test_the_same_outcome_twice_is_a_duplicate():
-    pending = Pending()
+    pending = []
     show(pending, impression(), 0)
     join(pending, act(), 1)
     assert join(pending, act(), 2) == (Join.DUPLICATE, None)
@@ -64,28 +69,28 @@ def test_the_same_outcome_twice_is_a_duplicate():
 
 
 def test_outcome_without_impression_is_an_orphan_and_still_published():
-    verdict, record = join(Pending(), act(watch_ms=0), 1)
+    verdict, record = join([], act(watch_ms=0), 1)
     assert (verdict, record.orphan, record.label) == (Join.ORPHAN, True, 0.0)
 
 
 def test_a_recorded_exposure_is_complete_in_itself():
-    pending = Pending()
+    pending = []
     logged = event(kind=EventType.WATCH, number=1, watch_ms=20_000, source=Source.LOG, actions=(EventType.LIKE,))
     verdict, record = join(pending, logged, 1)
     assert (verdict, record.impression_id, record.label) == (Join.JOINED, logged.event_id, 1.0)
-    assert pending.impressions == []
+    assert pending == []
 
 
 def test_two_positions_of_a_slate_are_two_impressions():
-    pending = Pending()
+    pending = []
     assert show(pending, impression(position=0), 0)
     assert show(pending, impression(position=1), 0)
 
 
 def test_pruning_keeps_what_has_no_label():
-    pending = Pending()
+    pending = []
     show(pending, impression(position=0), 0)
     show(pending, impression(position=1), 0)
     join(pending, act(position=1), 1)
-    pending.prune(before_ms=50, keep=10)
-    assert [entry.position for entry in pending.impressions] == [0]
+    prune(pending, before_ms=50, keep=10)
+    assert [entry.position for entry in pending] == [0]

@@ -1,5 +1,6 @@
 import numpy as np
 
+from streams.core.hashing import key64
 from streams.core.pool import FreshPool
 from tests.fakes import FakeScorer, video
 
@@ -33,8 +34,8 @@ def test_published_again_it_comes_back_in_the_same_slot():
 
 def test_full_pool_gives_away_the_slot_that_ended_first():
     pool = FreshPool(2, 100, 10)
-    assert pool.add([video(1, 10), video(2, 0)]) == []
-    assert pool.add([video(3, 20)]) == [1]
+    assert pool.add([video(1, 10), video(2, 0)]) == {0: 0, 1: 0}
+    assert pool.add([video(3, 20)]) == {1: key64("v2")}
     assert pool.slot("v2") == -1
     assert pool.slot("v3") == 1
 

@@ -7,18 +7,17 @@ import pytest
 from streams.codecs import encode
 from streams.core.events import Slate
 from streams.http.board import Board
-from streams.publisher import Out
 
 
 def slate(user, event_id="e"):
     return Slate(
         slate_id=f"0-{event_id}", user_id=user, event_id=event_id, event_time_ms=1, made_ms=1, state_offset=0,
-        model_version=0, trained_through=0, youngest_ms=0, oldest_ms=0, candidates=0, items=(),
+        model_version=0, trained_through=0, youngest_ms=0, oldest_ms=0, candidates=0, video_ids=(), scores=(),
     )  # fmt: skip
 
 
 def put(board, partition, *slates):
-    board.published(partition, [Out(one.user_id.encode(), encode(one)) for one in slates], slates)
+    board.published(partition, [(one.user_id.encode(), encode(one)) for one in slates], slates)
 
 
 def test_the_last_slate_of_a_user_is_held():

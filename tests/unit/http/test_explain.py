@@ -25,7 +25,7 @@ def worker(make_settings):
     worker.config = type(worker.config)(
         policy=worker.config.policy, shape=type(worker.config.shape)(settings.hidden_size, 5, 50)
     )
-    worker.owned[0].core.__init__(0, worker.config, 64)
+    worker.owned[0].core.__init__(0, worker.config, worker.pool)
     return worker
 
 
@@ -34,7 +34,7 @@ def live(worker, count, user="ann"):
     kinds = [EventType.WATCH, EventType.LIKE, EventType.SKIP]
     events = [event(user, kinds[n % 3], number=n, at=1000 * n, watch_ms=1000 * (n % 9)) for n in range(count)]
     ops = core.plan([(n, worker.clock.now_ms(), one) for n, one in enumerate(events)])
-    slates = core.apply(ops, worker.pool, worker.models.scorer).slates
+    slates = core.apply(ops, worker.models.scorer).slates
     return core.states, slates[-1]
 
 
@@ -50,9 +50,9 @@ def test_terms_add_up_to_the_logit_and_the_logit_to_the_score(worker):
 
 def test_looking_changes_no_state(worker):
     states, slate = live(worker, 7)
-    before = states.pack("ann")
+    before = states.pack(["ann"])
     explain(slate, history(states, "ann"), worker.pool, worker.scorer)
-    assert states.pack("ann") == before
+    assert states.pack(["ann"]) == before
 
 
 def test_replay_ends_where_the_state_is_rebuilt(worker):
@@ -95,7 +95,7 @@ def test_a_scorer_without_terms_is_explained_by_what_leaving_out_does(make_setti
     scorer, one = worker.scorer, worker.pool.videos[worker.pool.slot(item["video"]["video_id"])]
     other = scorer.encode([type(one)(**{f: getattr(one, f) for f in one.__struct_fields__} | {"video_id": ""})])[1]
     full = scorer.encode([one])[1]
-    hidden = states.hidden[[states.row("ann")]]
+    hidden = states.table["hidden"][[states.row("ann")]]
     assert item["parts"]["viewers"] == pytest.approx(float((scorer.queries(hidden) @ (full - other).T)[0, 0]), abs=1e-3)
     assert item["parts"]["author"] == 0.0  # this scorer looks at the id alone
 

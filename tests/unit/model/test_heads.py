@@ -33,7 +33,7 @@ def test_queries_times_keys_are_the_logits_of_the_formula(config):
     )
     if config.head == "interaction":
         expected = expected + users @ weights["head.interaction"] @ videos.T + biases
-    np.testing.assert_allclose(head.queries(users) @ head.keys(videos, biases).T, expected, atol=2e-6)
+    np.testing.assert_allclose(head.queries(users) @ head.keys(videos, biases).T, expected, rtol=1e-6, atol=2e-6)
 
 
 def test_concat_is_the_published_formula():

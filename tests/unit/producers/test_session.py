@@ -65,7 +65,7 @@ def _slate(record, offset, candidates):
     return Slate(
         slate_id=f"0-{offset}", user_id=record.user_id, event_id=record.event_id, event_time_ms=1, made_ms=1,
         state_offset=offset, model_version=0, trained_through=0, youngest_ms=0, oldest_ms=0, candidates=candidates,
-        items=(),
+        video_ids=(), scores=(),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from producers.simulation import Setup, Simulation
 from producers.studio import Studio
 from producers.versions import VersionsSeen
 from streams.codecs import Decoder, encode
-from streams.core.events import Event, EventType, Slate, SlateItem
+from streams.core.events import Event, EventType, Slate
 
 P = load_parameters()
 NOW = 1_700_000_000_000
@@ -25,7 +25,7 @@ def slate(user="u0", items=(), slate_id="0-1", version=0, event_id="run-1", at=N
     return Slate(
         slate_id=slate_id, user_id=user, event_id=event_id, event_time_ms=at, made_ms=at, state_offset=0,
         model_version=version, trained_through=0, youngest_ms=0, oldest_ms=0, candidates=0,
-        items=tuple(SlateItem(video_id, 0.5) for video_id in items),
+        video_ids=list(items), scores=[0.5] * len(items),
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def slate(number, candidates=3, user="u", identity=None, made_ms=50):
     return Slate(
         slate_id=identity or f"0-{number}", user_id=user, event_id=f"r-{number}", event_time_ms=1, made_ms=made_ms,
         state_offset=number, model_version=0, trained_through=0, youngest_ms=0, oldest_ms=0, candidates=candidates,
-        items=(),
+        video_ids=(), scores=(),
     )  # fmt: skip
 
 

@@ -1,0 +1,199 @@
+"""The whole loop in simulated time, without Kafka: the same viewers, step, trainer and gate, at a pace of their own.
+
+What a demo shows depends on how busy its machine is; this does not. A run is a pure function of its options and seed.
+
+    python -m benchmarks.closed_loop --seconds 120 --seeds 1,2,3
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from model.batches import BatchShape
+from model.catalogue import Catalogue
+from model.config import model_config
+from model.examples import Examples, Limits
+from model.registry import initial_version
+from model.serving import NumpyScorer
+from model.train import Learner, RoundOptions
+from producers.feeds import Letter
+from producers.parameters import load_parameters
+from producers.simulation import Setup, Simulation
+from producers.studio import Studio
+from streams.codecs import encode
+from streams.config import Settings, load_settings
+from streams.core.ports import Scorer
+from streams.core.step import Partition
+from streams.feeds import Rewards
+from streams.worker import make_pool, step_config
+
+ARMS = ("online", "frozen", "popular", "random")
+TICK_MS = 20
+DELAY_MS = 40  # event to slate
+LEARNING_MS = 3_000  # a round's feedback to its version serving
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """What a run is made of; `rate` in events per second over all arms, times in seconds."""
+
+    seconds: float = 120.0
+    rate: float = 1000.0
+    viewers: int = 1000
+    videos: int = 2000
+    publish_rate: float = 4.0
+    seed: int = 1
+    jump_at: float | None = None
+
+
+class ClosedLoop:
+    """One run. `learner` is given, so that its options can be compared."""
+
+    def __init__(self, settings: Settings, options: LoopOptions, learner: Learner) -> None:
+        self.settings, self.options, self.learner = settings, options, learner
+        self.pool = make_pool(settings)
+        self.partition = Partition(0, step_config(settings), self.pool)
+        self.rewards = Rewards()
+        parameters = load_parameters()
+        self.world = Simulation(
+            parameters,
+            Setup(
+                options.viewers, ARMS, options.seed, f"loop{options.seed}", round(1000 * settings.label_window_s),
+                round(3_600_000 * settings.fresh_hours), options.jump_at, "frozen",
+            ),
+        )  # fmt: skip
+        self.now = 1_700_000_000_000
+        self._publish(self.world.catalogue.open(options.videos, self.now))
+        self.world.begin(self.now)
+        self.studio = Studio(
+            self.world.catalogue, parameters.catalogue, options.publish_rate, settings.pool_capacity, self.now
+        )
+        first = initial_version(settings.model_name, model_config(settings))
+        learner.net.load(first.weights)
+        self.online: Scorer = first.scorer()
+        self.frozen: Scorer | None = None
+        self.offset = 0
+        self._next_round = self.now + round(1000 * settings.train_seconds)
+        self._serves: list[tuple[int, NumpyScorer]] = []
+        self._mail: dict[bytes, Letter] = {}
+        self._posted: list[tuple[int, dict[bytes, Letter]]] = []
+        self.versions = 0
+        self.log: list[dict[str, Any]] = []
+
+    def run(self) -> dict[str, Any]:
+        """Return the simulator's summary."""
+        end = self.now + round(1000 * self.options.seconds)
+        tokens = 0.0
+        while self.now < end:
+            self.now += TICK_MS
+            self._deliver()
+            tokens = min(tokens + self.options.rate * TICK_MS / 1000, self.options.rate)
+            events = self.world.tick(self.now, int(tokens), self._mail)
+            tokens -= len(events)
+            self._apply(events)
+            self._change()
+            self._learn()
+        return self.world.measures.summary()
+
+    def scorer(self, arm: str) -> Scorer:
+        """Return what serves an arm."""
+        return self.frozen if arm == "frozen" and self.frozen is not None else self.online
+
+    def _apply(self, events: list[Any]) -> None:
+        batch = [(self.offset + place, self.now, event) for place, event in enumerate(events)]
+        self.offset += len(batch)
+        if not batch:
+            return
+        effects = self.partition.apply(self.partition.plan(batch), self.scorer)
+        arrival = self.now + DELAY_MS
+        letters = {slate.user_id.encode(): Letter(arrival, encode(slate)) for slate in effects.slates}
+        self._posted.append((arrival, letters))
+        for record in effects.feedback:
+            self.learner.store.add(record, True)
+            amount = self.rewards.increment(record)
+            if amount:
+                self.pool.reward(record.video_id, amount, record.impression_ms)
+
+    def _deliver(self) -> None:
+        while self._posted and self._posted[0][0] <= self.now:
+            self._mail.update(self._posted.pop(0)[1])
+
+    def _change(self) -> None:
+        for video_id, video in self.studio.tick(self.now):
+            if video is None:
+                self.pool.withdraw(video_id)
+            else:
+                self._publish([video])
+
+    def _publish(self, videos: list[Any]) -> None:
+        given = self.pool.add(videos)
+        self.partition.states.place(list(given), list(given.values()))
+        self.learner.store.catalogue.add(videos)
+
+    def _learn(self) -> None:
+        while self._serves and self._serves[0][0] <= self.now:
+            self.online = self._serves.pop(0)[1]
+            if self.frozen is None and self.online.trained_through >= self.settings.frozen_after:
+                self.frozen = self.online
+            kept = {self.online.version} | ({self.frozen.version} if self.frozen else set())
+            self.pool.forget_scorers(kept)
+        waiting = len(self.learner.store.fresh)
+        if waiting < self.settings.train_minimum or self._serves:
+            return
+        if waiting < self.settings.train_examples and self.now < self._next_round:
+            return
+        self._next_round = self.now + round(1000 * self.settings.train_seconds)
+        done = self.learner.round()
+        verdict = done.verdict
+        self.log.append({"at_s": (self.now - self.world.start_ms) / 1000, "reason": verdict.reason})
+        if done.weights is not None:
+            self.versions += 1
+            scorer = NumpyScorer(done.weights, model_config(self.settings), self.versions, done.through)
+            self._serves.append((self.now + LEARNING_MS, scorer))
+
+
+def make_learner(settings: Settings, round_options: RoundOptions, net_options: Any) -> Learner:
+    """Return a learner with an empty store."""
+    from model.nets import Net
+
+    shape = BatchShape()
+    net = Net(model_config(settings), shape, net_options, settings.model_seed)
+    return Learner(net, Examples(Catalogue(), Limits()), shape, round_options, settings.model_seed)
+
+
+def main() -> None:
+    """Run seeds one after another; a line of JSON each."""
+    from model.nets import NetOptions
+    from model.trainer_cli import quiet_tensorflow
+
+    logging.basicConfig(level=logging.WARNING)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--rate", type=float, default=1000.0)
+    parser.add_argument("--seeds", default="1")
+    parser.add_argument("--jump-at", type=float)
+    parser.add_argument("--net", default="{}", help="JSON over NetOptions")
+    parser.add_argument("--round", default="{}", help="JSON over RoundOptions")
+    parser.add_argument("--set", default="{}", help="JSON over Settings")
+    given = parser.parse_args()
+    quiet_tensorflow(threads=1)
+    settings = load_settings(arms={arm: arm for arm in ARMS}, **json.loads(given.set))
+    for seed in map(int, given.seeds.split(",")):
+        net = NetOptions(**({"rate": settings.learning_rate} | json.loads(given.net)))
+        learner = make_learner(settings, RoundOptions(**json.loads(given.round)), net)
+        loop = ClosedLoop(settings, LoopOptions(given.seconds, given.rate, seed=seed, jump_at=given.jump_at), learner)
+        found = loop.run()
+        keys = ("reward_share", "reward_share_interval", "lead", "measured_impressions", "last_minute")
+        print(json.dumps({"seed": seed, "versions": loop.versions} | {key: found.get(key) for key in keys}))
+        print(json.dumps(loop.log[-3:]))
+
+
+if __name__ == "__main__":
+    np.seterr(all="raise", under="ignore")
+    main()

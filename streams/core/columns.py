@@ -1,0 +1,105 @@
+"""The configuration of a step, and the columns that a batch is worked on in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.core.behaviour import steps_of
+from streams.core.events import TASTE, EventType
+from streams.core.feedback import Impression, Joined
+from streams.core.hashing import event_keys, key64
+from streams.core.layout import StateShape
+from streams.core.plan import Plan, is_last
+from streams.core.pool import FreshPool
+from streams.core.ranking import Policy
+from streams.core.state import UserStates, event_words
+
+_TASTE = np.array([kind in TASTE for kind in EventType])
+_MARKS = np.array([kind not in (EventType.OPEN, EventType.PLAY) for kind in EventType])  # what counts as seen
+
+
+@dataclass(frozen=True)
+class StepConfig:
+    """What a step needs to know; times in milliseconds."""
+
+    policy: Policy
+    shape: StateShape
+    label_window_ms: int = 10_000
+    correction_window_ms: int = 600_000
+    pending_kept: int = 60
+    latest_only: bool = False
+    topic_key: str = ""  # distinguishes slates of a topic that was deleted and made again
+    arms: dict[str, str] = field(default_factory=dict)  # policies by arm: online, frozen, popular or random
+
+    def __post_init__(self) -> None:
+        if self.policy.size > self.shape.positions:
+            raise ValueError(f"states have room for {self.shape.positions} positions, slates have {self.policy.size}")
+
+    def arm(self, user_id: str) -> str:
+        """Return the arm of a user: what follows the last '@', when it is a configured arm, or `online`."""
+        _, at, suffix = user_id.rpartition("@")
+        return suffix if at and suffix in self.arms else "online"
+
+
+class Columns:
+    """Working columns of a batch, by event.
+
+    Attributes:
+      rows, slots, keys: int64 [N]: row of the user; slot (-1: not known) and key of the video (0: none).
+      numbers, flags: the stored form of the steps, complete once their wave has passed.
+      stepped, slated, replayed: bool [N].
+      joined: what slow joins made, by event; closed: what closings made, and before which event.
+      unranked: impressions of slates that events of this batch make.
+    """
+
+    def __init__(self, plan: Plan, states: UserStates, pool: FreshPool, config: StepConfig) -> None:
+        self.plan = plan
+        events = plan.events
+        count = len(events)
+        self.rows = states.rows(plan.users)
+        self.slots = pool.slots([event.video_id for event in events])
+        self.keys = np.where(self.slots >= 0, pool.keys[self.slots], 0)
+        for place in np.flatnonzero(self.slots < 0).tolist():
+            video_id = events[place].video_id
+            self.keys[place] = 0 if video_id is None else key64(video_id)
+        known = self.slots >= 0
+        self.durations = np.where(known, pool.durations_ms[self.slots], 0)
+        steps = steps_of(events, self.durations, np.where(known, pool.kinds[self.slots], 0))
+        self.numbers, self.flags, self.ratios, self.masks = steps.numbers, steps.flags, steps.ratios, steps.masks
+        self.codes = np.fromiter([event.type.code for event in events], np.int64, count)
+        self.taste = _TASTE[self.codes]
+        self.opens = self.codes == EventType.OPEN.code
+        self.seen = _MARKS[self.codes] & (self.keys != 0)
+        self.times = np.fromiter([event.event_time_ms for event in events], np.int64, count)
+        self.words = event_words(event_keys([event.event_id for event in events]))
+        self.stepped = np.zeros(count, bool)
+        self.slated = np.zeros(count, bool)
+        self.replayed = plan.offsets <= states.table["last_offset"][self.rows]
+        self.joined: dict[int, Joined] = {}
+        self.closed: list[tuple[int, str, list[Joined]]] = []
+        self.unranked: list[tuple[Impression, int]] = []
+        self.last = is_last(self.rows) if config.latest_only else np.ones(count, bool)
+        self.arms = self._arms(config)
+        self.slow = self._slow(states)
+
+    def _arms(self, config: StepConfig) -> dict[str, NDArray[np.bool_] | None]:
+        """Return which events belong to each arm; None for all."""
+        if not config.arms:
+            return {"online": None}
+        arms = [config.arm(user) for user in self.plan.users]
+        names = list(dict.fromkeys(arms))
+        if len(names) == 1:
+            return {names[0]: None}
+        return {name: np.array([arm == name for arm in arms], bool) for name in names}
+
+    def _slow(self, states: UserStates) -> NDArray[np.bool_]:
+        """Return which events need the join one by one: those of slates, and those of users with something open."""
+        slow: NDArray[np.bool_] = self.codes == EventType.IMPRESSION.code
+        slow |= np.fromiter([event.slate_id is not None for event in self.plan.events], bool, len(self.codes))
+        if self.plan.closings or slow.any():
+            busy = np.concatenate([self.rows[slow], states.rows(list(self.plan.closings))])
+            slow |= np.isin(self.rows, busy)
+        return slow | states.has_open[self.rows]

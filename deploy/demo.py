@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from deploy import broker
+from deploy.control import Control
 from deploy.scrape import Samples, Totals, quantile, scrape, total
 from deploy.supervisor import ChildSpec, Supervisor
-from streams.admin import answering_cluster, create_topics, delete_topics
+from streams.admin import accepts, answering_cluster, create_topics, delete_topics
 from streams.config import ConfigError, Settings, load_settings
 
 ARMS = ("online", "frozen", "popular", "random")
@@ -35,6 +36,7 @@ class DemoOptions:
     viewers: int = 1000
     rate: float = 1000.0
     seed: int = 1
+    console: bool = True
 
 
 @dataclass
@@ -53,6 +55,10 @@ class Demo:
     endpoints: dict[str, tuple[int, Totals]] = field(default_factory=dict)
     versions: list[int] = field(default_factory=list)
     restarts: int = 0
+    control: Control = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.control = Control(self.settings.data_dir, self.supervisor)
 
     @property
     def summary_path(self) -> Path:
@@ -61,7 +67,10 @@ class Demo:
 
     def look(self) -> None:
         """Restart what died and read everyone's metrics."""
-        self.restarts += sum(event.kind == "restarted" for event in self.supervisor.poll())
+        for event in self.supervisor.poll():
+            self.restarts += event.kind == "restarted"
+            self.control.restarts[event.name] = event.restarts
+        self.control.look({name: port for name, (port, _) in self.endpoints.items()})
         for port, totals in self.endpoints.values():
             totals.look(scrape(port))
         version = int(max(self._gauges("freshloop_model_version"), default=0))
@@ -104,9 +113,14 @@ def run(options: DemoOptions, settings: Settings, say: Say) -> Generator[Demo, N
                 demo.endpoints[spec.name] = (port, Totals())
             supervisor.start(spec)
         say(f"running; logs are in {home.data_dir / 'logs'}")
-        while True:
-            demo.look()
-            yield demo
+        if options.console:
+            say(f"the console is at http://{home.http_host}:{home.console_port}")
+        try:
+            while True:
+                demo.look()
+                yield demo
+        finally:
+            demo.control.close()
 
 
 def parts(settings: Settings, options: DemoOptions, summary: Path) -> list[ChildSpec]:
@@ -115,26 +129,24 @@ def parts(settings: Settings, options: DemoOptions, summary: Path) -> list[Child
     port = settings.metrics_port
     workers = [
         _part(
-            f"worker-{n}",
-            env,
-            port + n,
-            "worker",
-            "--name",
-            f"w{n}",
-            "--loglevel",
-            "warn",
-            "--http-port",
-            str(settings.http_port + n),
+            f"worker-{n}", env, port + n, "worker", "--name", f"w{n}", "--loglevel", "warn",
+            "--http-port", str(settings.http_port + n),
         )
         for n in range(options.workers)
-    ]
+    ]  # fmt: skip
     trainer = _part("trainer", env, port + options.workers, "trainer")
     simulate = _part(
         "simulate", env, port + options.workers + 1, "simulate", "--arms", ",".join(ARMS),
         "--viewers", str(options.viewers), "--rate", str(options.rate), "--seed", str(options.seed),
         "--measure-from", "frozen", "--summary", str(summary),
     )  # fmt: skip
-    return [*workers, trainer, simulate]
+    return [*workers, trainer, simulate, *([_console(settings, env)] if options.console else [])]
+
+
+def _console(settings: Settings, env: Mapping[str, str]) -> ChildSpec:
+    server = f"{settings.http_host}:{settings.console_port}"
+    argv = (sys.executable, "-m", "streams.main", "console")
+    return ChildSpec("console", argv, env, ready=lambda: accepts(server), ready_timeout_s=60)
 
 
 def _part(name: str, env: Mapping[str, str], port: int, *command: str) -> ChildSpec:
@@ -153,6 +165,8 @@ def _shared(settings: Settings) -> dict[str, str]:
         "topic_prefix": settings.topic_prefix,
         "app_id": settings.app_id,
         "arms": json.dumps(settings.arms),
+        "http_port": str(settings.http_port),
+        "console_port": str(settings.console_port),
     }
 
 

@@ -92,6 +92,11 @@ class Simulator:
         """Let the run end after the present tick; may be called from a signal handler."""
         self.stopping = True
 
+    def jump(self) -> None:
+        """Let every viewer's taste jump; called by a signal handler."""
+        if self.world.start_ms:
+            self.world.jump(self._clock.now_ms())
+
     def run(self) -> dict[str, Any]:
         """Publish the catalogue, let the viewers come until it is time or `stop` is called, and return the summary.
 

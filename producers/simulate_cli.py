@@ -166,7 +166,7 @@ def _serve(settings: Settings, port: int, simulator: Simulator) -> None:
 
 
 def _stop_on_signals(simulator: Simulator) -> None:
-    """Let the first SIGINT or SIGTERM end the run cleanly, and the second at once."""
+    """Let the first SIGINT or SIGTERM end the run cleanly, and the second at once; SIGUSR1 lets tastes jump."""
 
     def handle(*_: object) -> None:
         if simulator.stopping:
@@ -175,6 +175,7 @@ def _stop_on_signals(simulator: Simulator) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, handle)
+    signal.signal(signal.SIGUSR1, lambda *_: simulator.jump())
 
 
 def _say(text: str) -> None:

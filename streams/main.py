@@ -15,6 +15,7 @@ from rich.console import Console
 
 from benchmarks.cli import bench_app
 from deploy.cli import broker_app, topics_app
+from deploy.console.cli import console as console_command
 from deploy.demo_cli import demo
 from deploy.doctor_cli import doctor
 from deploy.workers import running_workers
@@ -38,6 +39,7 @@ app.add_typer(topics_app, name="topics")
 app.add_typer(models_app, name="models")
 app.command()(demo)
 app.command()(doctor)
+app.command("console")(console_command)
 app.command()(evaluate)
 app.command("replay")(replay_command(running_workers))
 app.command("simulate")(simulate)

@@ -12,13 +12,13 @@ import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from deploy import broker
 from deploy.control import Control
-from deploy.scrape import Samples, Totals, quantile, scrape, total
+from deploy.scrape import Samples, Totals, answers, quantile, scrape, total
 from deploy.supervisor import ChildSpec, Supervisor
 from streams.admin import accepts, answering_cluster, create_topics, delete_topics
 from streams.config import ConfigError, Settings, load_settings
@@ -127,20 +127,24 @@ def parts(settings: Settings, options: DemoOptions, summary: Path) -> list[Child
     """Return the processes beside the broker, in the order of their start."""
     env = {f"FRESHLOOP_{name.upper()}": value for name, value in _shared(settings).items()}
     port = settings.metrics_port
-    workers = [
-        _part(
-            f"worker-{n}", env, port + n, "worker", "--name", f"w{n}", "--loglevel", "warn",
-            "--http-port", str(settings.http_port + n),
-        )
-        for n in range(options.workers)
-    ]  # fmt: skip
+    workers = [_worker(settings, env, n) for n in range(options.workers)]
     trainer = _part("trainer", env, port + options.workers, "trainer")
     simulate = _part(
         "simulate", env, port + options.workers + 1, "simulate", "--arms", ",".join(ARMS),
         "--viewers", str(options.viewers), "--rate", str(options.rate), "--seed", str(options.seed),
         "--measure-from", "frozen", "--summary", str(summary),
     )  # fmt: skip
-    return [*workers, trainer, simulate, *([_console(settings, env)] if options.console else [])]
+    return [*workers, trainer, *([_console(settings, env)] if options.console else []), simulate]
+
+
+def _worker(settings: Settings, env: Mapping[str, str], number: int) -> ChildSpec:
+    """Return a worker; it is ready once it owns partitions, so that no viewer waits for its first slate."""
+    http = settings.http_port + number
+    spec = _part(
+        f"worker-{number}", env, settings.metrics_port + number, "worker", "--name", f"w{number}", "--loglevel", "warn",
+        "--http-port", str(http),
+    )  # fmt: skip
+    return replace(spec, ready=lambda: answers(f"http://{settings.http_host}:{http}/readyz"))
 
 
 def _console(settings: Settings, env: Mapping[str, str]) -> ChildSpec:

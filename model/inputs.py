@@ -33,14 +33,14 @@ class SignalConfig:
       surface_prior: exposures, by the shares of all surfaces, that each surface's counts begin with.
     """
 
-    half_lives_h: tuple[float, ...] = (0.3, 2.0, 8.0, 24.0, 72.0, 240.0)
+    half_lives_h: tuple[float, ...] = (2.0, 8.0, 24.0, 72.0, 240.0)
     surface_half_lives_h: tuple[float, ...] = (4.0, 48.0)
-    audience_half_lives_h: tuple[float, float, float] = (12.0, 72.0, 72.0)
+    audience_half_life_h: float = 72.0
     history: int = 60
     neighbours: int = 10
     pseudo: float = 0.05
     ease: float = 300.0
-    ease_every: int = 15_000
+    ease_every: int = 30_000
     dense_items: int = 12_000
     dimensions: int = 32
     surface_prior: float = 200.0
@@ -56,8 +56,7 @@ class Request:
 
 
 USER_SIGNALS = (
-    "ease", "ease_recent", "ease_positive", "knn", "sequence", "tags", "length", "author", "music",
-    "audience_short", "audience_long", "audience_positive",
+    "ease", "ease_recent", "ease_positive", "knn", "sequence", "tags", "audience", "audience_positive"
 )  # fmt: skip
 CONTEXT = ("history", "gap", "last_positive", "skips", "hour_sin", "hour_cos")
 
@@ -79,7 +78,9 @@ class Inputs:
         self.pairs, self.sequence = PairCounts(config.dense_items), PairCounts(config.dense_items)
         self.ease: Floats = np.zeros((0, 0), np.float32)
         self.vectors: Floats = np.zeros((0, config.dimensions), np.float32)
-        self.audiences = [Audience(h * HOUR_MS, start_ms, config.dimensions) for h in config.audience_half_lives_h]
+        self.audiences = [
+            Audience(config.audience_half_life_h * HOUR_MS, start_ms, config.dimensions) for _ in range(2)
+        ]  # of exposures, and of positives
         self.last_ms = np.zeros(0)
         self.histories: dict[int, History] = defaultdict(History)
         self.learned_ms = float(start_ms)
@@ -169,9 +170,9 @@ class Inputs:
         out[3] = self.pairs.weighted(near.tolist(), 1.0 / root[near], size) / root
         last = items[-5:]
         out[4] = np.log(self.sequence.weighted(last.tolist(), recency(len(last), 0.8), size) + np.float32(0.1))
-        self._content.affinities(items, weights, out[5:9], size)
+        self._content.likeness(items, weights, out[5])
         vector = self.user_vector(items, weights)
-        for row, audience in enumerate(self.audiences, start=9):
+        for row, audience in enumerate(self.audiences, start=6):
             out[row] = audience.affinity(now, vector)[:size]
 
     def user_vector(self, items: NDArray[np.int64], weights: Floats) -> Floats:
@@ -232,7 +233,7 @@ class Inputs:
             self.sequence.add(item, last, weight, mutual=False)
         items = np.array(recent)
         vector = self.user_vector(items, recency(len(items), 0.93))
-        for audience in self.audiences[: 3 if positive else 2]:
+        for audience in self.audiences[: 1 + positive]:
             audience.add(item, time_ms, vector)
 
     def solve(self, vectors: bool = False) -> None:
@@ -293,40 +294,25 @@ def _gram(log: Log, out: Floats) -> None:
 
 
 class _ContentColumns:
-    """Tags, authors, music and durations of items as arrays; items without have zeros."""
+    """Tags and durations of items as arrays; items without have zeros."""
 
     def __init__(self, content: Content) -> None:
         names = sorted({tag for tags in content.tags for tag in tags})
         place = {name: at for at, name in enumerate(names)}
-        count = len(content.tags)
-        self.tags = np.zeros((count, len(names)), np.float32)
+        self.known = len(content.tags)
+        self.tags = np.zeros((self.known, len(names)), np.float32)
         for row, tags in enumerate(content.tags):
             for tag in tags:
                 self.tags[row, place[tag]] = 1.0 / len(tags)
-        self.author, self.music = _codes(content.authors), _codes(content.music)
         duration = np.array(content.duration_ms, np.float64)
         self.log_duration = np.log1p(duration / 1000.0).astype(np.float32)
-        positive = duration[duration > 0]
-        edges = np.quantile(positive, np.linspace(0, 1, 13)[1:-1]) if len(positive) else np.zeros(0)
-        self.length = np.digitize(duration, edges)
-        self.known = count
 
     def grow(self, size: int) -> None:
         self.log_duration = widened(self.log_duration, size, 0)
 
-    def affinities(self, items: NDArray[np.int64], weights: Floats, out: Floats, size: int) -> None:
-        """Write likeness of tags, length, author and music [4, N] to a history."""
+    def likeness(self, items: NDArray[np.int64], weights: Floats, out: Floats) -> None:
+        """Write the likeness [N] of each item's tags to those of a history."""
         held = items < self.known
-        if not held.any():
-            return
-        items, weights, count = items[held], weights[held], self.known
-        profile = weights @ self.tags[items] / weights.sum()
-        out[0, :count] = self.tags @ profile
-        out[1, :count] = np.bincount(self.length[items], minlength=16)[self.length] / len(items)
-        out[2, :count] = np.minimum(np.bincount(self.author[items], minlength=len(self.author))[self.author], 2)
-        out[3, :count] = np.bincount(self.music[items], minlength=len(self.music))[self.music] > 0
-
-
-def _codes(ids) -> NDArray[np.int64]:  # type: ignore[no-untyped-def]
-    index: dict[str, int] = {}
-    return np.array([index.setdefault(one, len(index)) for one in ids], np.int64)
+        if held.any():
+            profile = weights[held] @ self.tags[items[held]] / weights[held].sum()
+            out[: self.known] = self.tags @ profile

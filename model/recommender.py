@@ -33,7 +33,7 @@ class RecommenderConfig:
     signals: SignalConfig = field(default_factory=SignalConfig)
     blend: BlendConfig = field(default_factory=BlendConfig)
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
-    tail: float = 0.09
+    tail: float = 0.05
     room: float = 0.5
 
 
@@ -66,6 +66,7 @@ class Recommender:
         self._shown: list[int] = []
         self._active: list[int] = []
         self._events = 0
+        self._upcoming: list[int] = []
 
     def warm(self, log: Log, tell: Tell = lambda *_: None) -> None:
         """Learn from the warm-up: counts and GRU from its first part, then everything as on a stream on the newest."""
@@ -88,6 +89,7 @@ class Recommender:
             self.observe(user, item, at, positive, target, surface)
             if number % 256 == 0:
                 tell("events of the warm-up", number, len(rest))
+        self._fine_tune()
         self.inputs.solve()
         self._events = 0
 
@@ -105,7 +107,8 @@ class Recommender:
 
     def prepare(self, users: Iterable[int]) -> None:
         """Bring the states of users who are about to come up to date, in one batch; their scores do not change."""
-        self._states.refresh(users, self.inputs.histories)
+        self._upcoming = list(users)
+        self._states.refresh(self._upcoming, self.inputs.histories)
 
     def scores(self, request: Request) -> Mapping[str, Floats]:
         """Return the scores [N] of the whole catalogue as known now, by variant."""
@@ -158,6 +161,7 @@ class Recommender:
                 windows += [(histories[user], settings.replayed) for user in replayed]
                 self._trainer.step(windows, settings.online_rate)
             self._states.set_weights(self._trainer.export())
+            self._states.refresh(self._upcoming, histories)
         self._targets = 0
         self._users, self._shown = {}, []
 

@@ -79,11 +79,13 @@ class SequenceStates:
         self.version = 0
         self._hidden: Floats = np.zeros((0, config.units), np.float32)
         self._version = np.zeros(0, np.int64)
+        self._waiting: dict[int, list[tuple[int, bool]]] = {}  # events since, by user; applied together when asked for
 
     def set_weights(self, weights: Mapping[str, Floats]) -> None:
         """Swap in new weights; every state is of an older version now."""
         self.weights = dict(weights)
         self.version += 1
+        self._waiting.clear()
 
     @property
     def items(self) -> int:
@@ -95,6 +97,8 @@ class SequenceStates:
         if history is None or not history.items:
             return np.zeros(self.items, np.float32)
         self.refresh([user], {user: history})
+        if user in self._waiting:
+            self._apply()
         weights = self.weights
         vector = np.tanh(dense(self._hidden[user][None], weights["user.kernel"], weights["user.bias"])[0])
         scores: Floats = weights["item.out"] @ vector + weights["item.bias"]
@@ -105,8 +109,16 @@ class SequenceStates:
         """Advance a user's state by one event, if it is of this version; else it is rebuilt when it is needed."""
         self._grow(user + 1)
         if self._version[user] == self.version:
-            inputs = self._inputs(np.array([item]), np.array([positive]))
-            self._hidden[user] = self._step(self._hidden[user][None], inputs)[0]
+            self._waiting.setdefault(user, []).append((item, positive))
+
+    def _apply(self) -> None:
+        """Apply what waits, each user's events in order; the tiles of the step make a state's bits its own."""
+        while self._waiting:
+            users = list(self._waiting)
+            first = [self._waiting[user].pop(0) for user in users]
+            items, positive = np.array([item for item, _ in first]), np.array([good for _, good in first])
+            self._hidden[users] = self._step(self._hidden[users], self._inputs(items, positive))
+            self._waiting = {user: events for user, events in self._waiting.items() if events}
 
     def refresh(self, users: Iterable[int], histories: Mapping[int, History]) -> None:
         """Rebuild the states of those users that are of an older version, from their newest events."""

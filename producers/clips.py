@@ -303,6 +303,6 @@ def sound(clip: Clip, start_s: float, seconds: float, rate: int = 16_000) -> Flo
 def _harmonics(pitch: NDArray[np.float64], t: NDArray[np.float64], fall: float) -> NDArray[np.float64]:
     """Return a tone of `pitch` Hz [n] whose k-th harmonic has the strength fall^(k-1)."""
     total = np.zeros(len(t))
-    for k in range(1, 7):
+    for k in range(1, 5):
         total += fall ** (k - 1) * np.sin(2 * np.pi * k * pitch * t) * (k * pitch < 7_000)
-    return total / sum(fall ** (k - 1) for k in range(1, 7))
+    return total / sum(fall ** (k - 1) for k in range(1, 5))

@@ -21,6 +21,7 @@ TOPIC_SIZE = 16
 CLIPS_PER_SCENE = 4  # of one place and people, so that telling them apart takes what happens
 PICTURES = 5  # of a half in training; serving looks at more
 PATCHES = 2
+HEARD = 2  # clips of a scene whose sound is rendered
 _SHAPES = ((48, 64), (36, 64), (64, 36), (64, 64))  # as a 4:3, wide, tall and square clip arrive after scaling
 
 Say = Callable[[str], None]
@@ -52,7 +53,7 @@ class Pairs:
 
     Attributes:
       frames: uint8 [S, I, 2, PICTURES, size, size, 3].
-      sound: float16 [S, I, 2, PATCHES, ROWS, MELS, 1], log-mel.
+      sound: float16 [S, HEARD, 2, PATCHES, ROWS, MELS, 1], log-mel.
     """
 
     frames: NDArray[np.uint8]
@@ -74,11 +75,12 @@ def render_pairs(render: Renderer, scenes: int, seed: int, say: Say = lambda tex
                 moments = (half + (np.arange(PICTURES) + rng.random(PICTURES)) / PICTURES) * duration_s / 2
                 for at, t in enumerate(moments):
                     frames[scene, number, half, at] = boxed(clip.picture(float(t), *shape), size)
-                sound.append(_patches(clip, half, duration_s, rng))
+                if number < HEARD:
+                    sound.append(_patches(clip, half, duration_s, rng))
         if scene % 50 == 49:
             say(f"rendered {scene + 1} of {scenes} scenes")
     mel = np.stack(sound).astype(np.float16)
-    return Pairs(frames, mel.reshape(scenes, CLIPS_PER_SCENE, 2, *mel.shape[1:]))
+    return Pairs(frames, mel.reshape(scenes, HEARD, 2, *mel.shape[1:]))
 
 
 def boxed(pixels: Floats, size: int) -> NDArray[np.uint8]:

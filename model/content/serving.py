@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from model.content.towers import EPSILON, Tower
+from model.content.towers import CENTRE, EPSILON, Tower
 from streams.core.ports import Floats
 
 Weights = dict[str, Floats]
@@ -18,7 +18,7 @@ Weights = dict[str, Floats]
 def pictures_of(frames: NDArray[np.uint8]) -> Floats:
     """Return the input of the frames' tower [T, S, S, 4] of frames [T, S, S, 3].
 
-    Colours in [0, 1] less 0.45, and as a fourth channel the motion: twice the mean absolute change from the frame
+    Colours in [0, 1] less CENTRE, and as a fourth channel the motion: twice the mean absolute change from the frame
     before (of the first frame, to the one after), which is what a CNN on single frames cannot see.
     """
     colours = frames.astype(np.float32) / np.float32(255.0)
@@ -26,7 +26,7 @@ def pictures_of(frames: NDArray[np.uint8]) -> Floats:
     if len(frames) > 1:
         change = np.abs(np.diff(colours, axis=0)).mean(axis=-1, keepdims=True, dtype=np.float32)
         motion[1:], motion[:1] = change, change[:1]
-    return np.concatenate([colours - np.float32(0.45), 2 * motion], axis=-1)
+    return np.concatenate([colours - np.float32(CENTRE), 2 * motion], axis=-1)
 
 
 class TowerForward:
@@ -54,6 +54,20 @@ class TowerForward:
 
     def __call__(self, pictures: Floats) -> Floats:
         """Return the unit vector [D] of pictures [t, H, W, C], t from 1 to T."""
+        w, count = self._w, len(pictures)
+        features = np.maximum(self.seen(pictures) @ w["picture.kernel"] + w["picture.bias"], 0)[:count]
+        logits = features @ w["attention.kernel"]
+        share = np.exp(logits - logits.max(axis=0))
+        share /= share.sum(axis=0)
+        pooled = np.concatenate([share.T @ features, features.max(axis=0)[None]])
+        vector = pooled.reshape(-1) @ w["vector.kernel"]
+        return np.asarray(vector / max(float(np.sqrt(vector @ vector)), 1e-6), np.float32)
+
+    def seen(self, pictures: Floats) -> Floats:
+        """Return what the features are made of [T, n]: the last convolution, flattened, and the colour counts.
+
+        Rows beyond the pictures are padding.
+        """
         tower, w = self.tower, self._w
         count = len(pictures)
         if not 1 <= count <= tower.pictures or pictures.shape[1:] != (tower.height, tower.width, tower.channels):
@@ -66,12 +80,30 @@ class TowerForward:
         if tower.mean_rows:
             x = x.mean(axis=1, dtype=np.float32)
         x = np.maximum(x @ w["squeeze.kernel"] + w["squeeze.bias"], 0)
-        features = np.maximum(x.reshape(len(x), -1) @ w["picture.kernel"] + w["picture.bias"], 0)
-        logits = (features @ w["attention.kernel"])[:count]
-        share = np.exp(logits - logits.max(axis=0))
-        share /= share.sum(axis=0)
-        vector = (share.T @ features[:count]).reshape(-1) @ w["vector.kernel"]
-        return np.asarray(vector / max(float(np.sqrt(vector @ vector)), 1e-6), np.float32)
+        seen = np.zeros((tower.pictures, len(w["picture.kernel"])), np.float32)
+        flat = seen.shape[1] - tower.colour_features()
+        seen[:, :flat] = x.reshape(len(x), -1)
+        if tower.colours:
+            seen[:count, flat:] = colour_counts(pictures, tower.colours)
+        return seen
+
+
+def colour_counts(pictures: Floats, colours: tuple[tuple[int, int], ...]) -> Floats:
+    """Return the roots of the shares of each colour in each cell [T, sum of bins^3 cells^2] of pictures [T, S, S, 4].
+
+    For each pair of bins per colour and cells per side, one after the other; the squares of a pair sum up to 1.
+    """
+    levels = np.clip(np.rint((pictures[..., :3] + np.float32(CENTRE)) * 255), 0, 255).astype(np.int64)
+    count, size = pictures.shape[:2]
+    parts = []
+    for bins, cells in colours:
+        place = np.arange(size) * cells // size
+        cell = place[:, None] * cells + place[None, :]
+        code = (levels * bins // 256) @ np.array([bins * bins, bins, 1])
+        index = (np.arange(count)[:, None, None] * cells * cells + cell) * bins**3 + code
+        found = np.bincount(index.ravel(), minlength=count * cells * cells * bins**3)
+        parts.append(np.sqrt(found.reshape(count, -1) / np.float32(size * size)).astype(np.float32))
+    return np.concatenate(parts, axis=1)
 
 
 def _convolve(x: Floats, kernel: Floats, size: int, stride: int) -> Floats:

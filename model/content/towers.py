@@ -1,4 +1,4 @@
-"""The form of a content tower: a small CNN on each picture of a sequence, pooled over time with attention.
+"""The form of a content tower: a small CNN on each picture of a sequence, pooled over time with attention and maximum.
 
 One form serves frames (pictures in time) and sound (patches of a spectrogram in time). Axes: T pictures, H rows,
 W columns, C channels, F features of a picture, A attention heads, D size of the vector.
@@ -13,6 +13,7 @@ import numpy as np
 from streams.core.ports import Floats
 
 EPSILON = 1e-3  # of the channel normalisation
+CENTRE = 0.45  # of the colours [0, 1], taken off
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Tower:
       convolutions: kernel size, stride and channels of each layer; each is followed by a channel norm and a ReLU.
       squeeze: channels after a last 1x1 convolution, before the picture is flattened.
       mean_rows: the rows are averaged before that, where their place says nothing (time, in a spectrogram).
+      colours: bins per colour and cells per side of colour counts that a picture's features also see: a convolution
+        normalises channels, and with them most of what a histogram keeps.
       features, heads, size: F, A, D.
     """
 
@@ -40,6 +43,7 @@ class Tower:
     features: int
     heads: int
     size: int
+    colours: tuple[tuple[int, int], ...] = ()
 
     def grid(self) -> tuple[int, int]:
         """Return rows and columns of the last convolution's output."""
@@ -47,6 +51,10 @@ class Tower:
         for _, stride, _ in self.convolutions:
             rows, columns = -(-rows // stride), -(-columns // stride)
         return rows, columns
+
+    def colour_features(self) -> int:
+        """Return how many of a picture's inputs are colour counts."""
+        return sum(bins**3 * cells**2 for bins, cells in self.colours)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the name and shape of every weight, in the order of the computation."""
@@ -58,20 +66,20 @@ class Tower:
             shapes[f"{self.name}.conv{number}.offset"] = (out,)
             channels = out
         rows, columns = self.grid()
-        flat = (1 if self.mean_rows else rows) * columns * self.squeeze
+        flat = (1 if self.mean_rows else rows) * columns * self.squeeze + self.colour_features()
         shapes[f"{self.name}.squeeze.kernel"] = (channels, self.squeeze)
         shapes[f"{self.name}.squeeze.bias"] = (self.squeeze,)
         shapes[f"{self.name}.picture.kernel"] = (flat, self.features)
         shapes[f"{self.name}.picture.bias"] = (self.features,)
         shapes[f"{self.name}.attention.kernel"] = (self.features, self.heads)
-        shapes[f"{self.name}.vector.kernel"] = (self.heads * self.features, self.size)
+        shapes[f"{self.name}.vector.kernel"] = ((self.heads + 1) * self.features, self.size)
         return shapes
 
 
 FRAMES = Tower(
     name="frames", pictures=12, height=64, width=64, channels=4,
     convolutions=((3, 2, 16), (3, 2, 32), (3, 2, 48)),
-    squeeze=16, mean_rows=False, features=96, heads=4, size=96,
+    squeeze=16, mean_rows=False, features=96, heads=4, size=96, colours=((8, 1), (4, 4)),
 )  # fmt: skip
 SOUND = Tower(
     name="sound", pictures=8, height=96, width=40, channels=1,
@@ -89,6 +97,7 @@ def initial_weights(tower: Tower, seed: int) -> dict[str, Floats]:
         kind = name.rpartition(".")[2]
         if kind == "kernel":
             value = rng.normal(size=shape) * np.sqrt(2.0 / np.prod(shape[:-1]))
+            value *= not name.endswith("attention.kernel")  # at first every picture counts the same
         else:
             value = np.full(shape, float(kind == "scale"))
         weights[name] = value.astype(np.float32)

@@ -24,6 +24,7 @@ from streams.admin import accepts, answering_cluster, create_topics, delete_topi
 from streams.config import ConfigError, Settings, load_settings
 
 ARMS = ("online", "frozen", "popular", "random")
+RAMP_S = 5  # viewers come evenly over the first seconds, as the broker and the worker warm up
 PREFIX = "demo-"  # of the topics on a broker that is not the demo's own
 Say = Callable[[str], None]
 
@@ -132,7 +133,7 @@ def parts(settings: Settings, options: DemoOptions, summary: Path) -> list[Child
     simulate = _part(
         "simulate", env, port + options.workers + 1, "simulate", "--arms", ",".join(ARMS),
         "--viewers", str(options.viewers), "--rate", str(options.rate), "--seed", str(options.seed),
-        "--measure-from", "frozen", "--summary", str(summary),
+        "--ramp", str(RAMP_S), "--measure-from", "frozen", "--summary", str(summary),
     )  # fmt: skip
     return [*workers, trainer, *([_console(settings, env)] if options.console else []), simulate]
 

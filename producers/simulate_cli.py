@@ -43,6 +43,7 @@ def simulate(
     measure_from: Annotated[
         From, typer.Option(help="Count reward from the start, or from when the frozen arm's model is older.")
     ] = From.START,
+    ramp: Annotated[float, typer.Option(min=0.0, help="The rate is reached evenly over so many seconds.")] = 0.0,
     jump_at: Annotated[float | None, typer.Option(min=0.0, help="Every taste jumps after so many seconds.")] = None,
     parameters: Annotated[Path, typer.Option(help="The world's parameters (TOML).")] = DEFAULT,
     summary: Annotated[Path | None, typer.Option(help="A JSON file that is kept up to date.")] = None,
@@ -63,6 +64,7 @@ def simulate(
         publish_rate=publish_rate,
         seconds=for_seconds,
         measure_from=measure_from.value,
+        ramp_s=ramp,
         jump_at_s=jump_at,
         summary=summary,
     )

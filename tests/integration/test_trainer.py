@@ -189,21 +189,24 @@ def test_a_refused_round_is_recorded_and_the_incumbent_serves_on(settings, produ
     assert registry.manifests[2].evaluation.reason.startswith("refused: log-loss")
 
 
+@pytest.mark.timeout(300)  # a niced process on a busy machine
 def test_the_process_publishes_serves_metrics_and_ends_on_sigterm(settings, producer):
     (port,) = free_ports(1)
     argv = (sys.executable, "-m", "streams.main", "trainer", "--metrics-port", str(port))
     with subprocess.Popen(argv, env=os.environ | environment(settings), stderr=subprocess.PIPE, text=True) as process:
         try:
             send(producer, settings, World(viewers=60, videos=200, topics=12, authors=40), 400)
-            deadline = time.monotonic() + 90
+            deadline = time.monotonic() + 240
             while not (scrape(port) or {}).get(("freshloop_trainer_model_version", ())):
                 assert time.monotonic() < deadline
                 assert process.poll() is None
                 time.sleep(0.3)
             process.send_signal(signal.SIGTERM)
             _, said = process.communicate(timeout=30)
-        finally:
+        except BaseException:
             process.kill()
+            print(process.communicate()[1])
+            raise
     assert process.returncode == 0
     assert "version 1 accepted: log-loss" in said
     assert "Traceback" not in said

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,6 +53,8 @@ def render(topic: NDArray[np.floating[Any]], scene_seed: int, seed: int, duratio
 
 def encode(pictures: Any, rate: int, wave: Floats | None = None, file_format: str = "mp4") -> bytes:
     """Return a file of pictures (an iterable of uint8 [H, W, 3], even sizes) with `wave` [n] at 16 kHz as its sound."""
+    import av  # late: only who renders files needs it
+
     out = io.BytesIO()
     with av.open(out, "w", format=file_format) as container:
         video: Any = container.add_stream(

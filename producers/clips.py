@@ -240,7 +240,7 @@ def frame(clip: Clip, t: float, height: int, width: int) -> Floats:
     for thing in shot.things:
         where = thing.motion.at(t, shot.sharpness)
         picture.shape(where, thing.shape, thing.motion.angular * t, thing.colour, thing.texture, thing.second)
-    return np.minimum(picture.pixels * clip.light, 1.0)
+    return np.asarray(np.minimum(picture.pixels * clip.light, 1.0), np.float32)
 
 
 def _draw(picture: Picture, person: Person, t: float) -> None:
@@ -297,7 +297,7 @@ def sound(clip: Clip, start_s: float, seconds: float, rate: int = 16_000) -> Flo
     hiss = np.random.default_rng([hash_word("hiss"), clip.seed, int(start_s * 1000)]).normal(size=len(t))
     beats = hiss * np.exp(-into / 0.03) * (beat % 2 == 0)
     mixed = 0.35 * tune + 0.12 * drone + 0.3 * look["noise"] * beats + 0.003 * hiss
-    return np.clip(mixed, -1.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip(mixed, -1.0, 1.0), np.float32)
 
 
 def _harmonics(pitch: NDArray[np.float64], t: NDArray[np.float64], fall: float) -> NDArray[np.float64]:

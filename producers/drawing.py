@@ -7,6 +7,7 @@ aspect; a picture spans [-0.5, 0.5] in y and [-W/2H, W/2H] in x.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,14 +111,16 @@ class Picture:
         box = (rows, columns) if len(x) and len(y) else None
         return box, x[None, :], y[:, None]
 
-    def _cover(self, box: tuple[slice, slice], inside: Floats, paint: Floats) -> None:
+    def _cover(self, box: tuple[slice, slice], inside: NDArray[np.floating[Any]], paint: Floats) -> None:
         """Blend `paint` over the box where `inside` (heights of the picture, at least 0 inside) says so."""
         share = np.clip(inside * self.height + 0.5, 0.0, 1.0)[:, :, None].astype(np.float32)
         part = self.pixels[box]
         part += share * (paint - part)
 
 
-def _blend(x: Floats, y: Floats, colour: Floats, texture: Texture, second: Floats) -> Floats:
+def _blend(
+    x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], colour: Floats, texture: Texture, second: Floats
+) -> Floats:
     """Return a textured paint [h, w, 3] for coordinates [1, w] and [h, 1]."""
     cos, sin = np.cos(texture.angle), np.sin(texture.angle)
     wave = 2 * np.pi * texture.frequency

@@ -15,6 +15,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import EAGAIN, ENOMEM
 from typing import BinaryIO, cast
 
 import av
@@ -68,7 +69,7 @@ def _answer(request: Request, blob: bytes) -> Reply | Media:
     except BadMedia as bad:
         return Reply(reason=bad.reason, detail=bad.detail)
     except OSError as error:
-        if isinstance(error, MemoryError) or error.errno == 12:
+        if error.errno in (ENOMEM, EAGAIN):  # EAGAIN: no memory for the stack of a thread
             raise MemoryError from None
         return Reply(reason="damaged", detail=f"decoding failed: {error.strerror or error}"[:200])
     except (ValueError, ArithmeticError, LookupError, RuntimeError) as error:  # PyAV's, of a file that makes no sense

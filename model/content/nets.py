@@ -12,7 +12,7 @@ from model.content.towers import CENTRE, EPSILON, Tower
 from streams.core.ports import Floats
 
 
-class TowerNet(keras.Model):
+class TowerNet(keras.Model):  # type: ignore[misc]  # Keras ships no types
     """Pictures [B, T, H, W, C] float32 with mask [B, T] bool to unit vectors [B, D]."""
 
     def __init__(self, tower: Tower, weights: dict[str, Floats]) -> None:
@@ -69,7 +69,7 @@ def _colour_counts(pictures: Any, bins: int, cells: int) -> Any:
     return tf.sqrt(tf.reshape(found, (count, width)) / (size * size))
 
 
-class _Exactly(keras.initializers.Initializer):
+class _Exactly(keras.initializers.Initializer):  # type: ignore[misc]
     def __init__(self, value: Floats) -> None:
         self._value = value
 

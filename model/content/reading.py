@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from errno import ENOMEM
 from typing import Any, BinaryIO
 
 import av
@@ -173,7 +174,9 @@ def _frames(container: Any, stream: Any) -> Iterator[tuple[float, Any]]:
             if packet is None:
                 return
             frames = stream.codec_context.decode(packet if packet.size else None)
-        except av.FFmpegError:
+        except av.FFmpegError as error:
+            if error.errno == ENOMEM:
+                raise MemoryError from None
             bad += 1
             if bad > 64:
                 return

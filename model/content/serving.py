@@ -114,7 +114,8 @@ def _convolve(x: Floats, kernel: Floats, size: int, stride: int) -> Floats:
         pads.append((total // 2, total - total // 2))
     padded = np.pad(x, [*pads, (0, 0)])
     windows = sliding_window_view(padded, (size, size), axis=(1, 2))[:, ::stride, ::stride]
-    return windows.reshape(-1, len(kernel)).dot(kernel).reshape(*windows.shape[:3], -1)
+    out = windows.reshape(-1, len(kernel)) @ kernel
+    return np.asarray(out.reshape(*windows.shape[:3], -1), np.float32)
 
 
 def _normalise(x: Floats, scale: Floats, offset: Floats) -> Floats:

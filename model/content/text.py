@@ -41,7 +41,7 @@ def ngram_ids(text: str) -> NDArray[np.int64]:
 def initial_rows(seed: int) -> Floats:
     """Return untrained rows [BUCKETS, SIZE], uniform with mean 0 and variance 1/SIZE."""
     words = draws(np.arange(BUCKETS, dtype=np.uint64) + np.uint64(seed << 32), SIZE)
-    return ((uniforms(words) - 0.5) * np.sqrt(12.0 / SIZE)).astype(np.float32)
+    return np.asarray((uniforms(words) - 0.5) * np.sqrt(12.0 / SIZE), np.float32)
 
 
 def text_vector(text: str, rows: Floats) -> Floats | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from model.datasets import Dataset
-from model.inputs import HOUR_MS, Request
+from model.inputs import HOUR_MS, Exposure, Request, exposures
 from streams.core.ports import Floats
 from streams.core.signals import DecayedCounts, History, PairCounts
 
@@ -35,9 +35,8 @@ class Baselines:
         self._histories: dict[int, History] = defaultdict(History)
         self._grow(data.catalogue)
         warm = data.warm
-        columns = (warm.user, warm.item, warm.time_ms, warm.positive)
-        for user, item, at, positive in zip(*(column.tolist() for column in columns), strict=True):
-            self.observe(user, item, at, positive, False, -1)
+        for event in exposures(warm):
+            self.observe(event)
         self.learning = learning
 
     def _grow(self, size: int) -> None:
@@ -68,15 +67,20 @@ class Baselines:
             "item_knn": similar + tie,
         }  # fmt: skip
 
-    def observe(self, user: int, item: int, at: int, positive: bool, target: bool, surface: int) -> None:
+    def predict(self, event: Exposure) -> Mapping[str, float]:
+        """Return nothing: baselines rank only."""
+        return {}
+
+    def observe(self, event: Exposure) -> None:
         """Take in an event; those that are not positive change nothing."""
-        if not positive:
+        if not event.positive:
             return
+        item = event.item
         if item >= self._size:
             self._grow(item + 1)
-        history = self._histories[user]
+        history = self._histories[event.user]
         if self.learning:
-            self._popularity.add(item, at)
+            self._popularity.add(item, event.time_ms)
             if item not in history.items:
                 self._pairs.totals[item] += 1.0
                 others = list(dict.fromkeys(history.items[-50:]))
@@ -84,4 +88,4 @@ class Baselines:
                     self._pairs.add(item, others)
             if history.items:
                 self._next.add(item, history.items[-1:], mutual=False)
-        history.add(item, positive, at)
+        history.add(item, True, event.time_ms)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.datasets import Dataset, Log
-from model.inputs import Request
+from model.inputs import Exposure, Request
+from model.inputs import exposures as exposures_of
 from model.metrics import MISS, rank_of
 from streams.core.ports import Floats
 
@@ -34,7 +35,11 @@ class Evaluated(Protocol):
         """Return scores [N] of the items known now, by variant."""
         ...
 
-    def observe(self, user: int, item: int, at: int, positive: bool, target: bool, surface: int) -> None:
+    def predict(self, event: Exposure) -> Mapping[str, float]:
+        """Return logits, by name, of a positive outcome given that the item is shown; the outcome is not looked at."""
+        ...
+
+    def observe(self, event: Exposure) -> None:
         """Take in what happened after the request."""
         ...
 
@@ -47,6 +52,7 @@ class Outcome:
       ranks: by variant [T], MISS where the target could not be reached.
       rows: int64 [T], rows of the targets in the log.
       ages: int64 [T], events that the user had before; videos: int64 [T], exposures that the item had had before.
+      predictions: by name [M], logits of a positive outcome for every event, made before it was learned.
       broken: scores that were not finite; the run fails when there are any.
     """
 
@@ -55,6 +61,7 @@ class Outcome:
     ages: Ints
     exposures: Ints
     broken: int
+    predictions: dict[str, Reals]
 
 
 class Seen:
@@ -95,27 +102,29 @@ def prequential(model: Evaluated, log: Log, seen: Seen, tell: Callable[[int, int
     exposures: list[int] = []
     broken = 0
     cuts = _chunks(log)
-    columns = (log.user, log.item, log.time_ms, log.positive, log.target, log.surface)
-    events = zip(*(column.tolist() for column in columns), strict=True)
-    for row, (user, item, at, positive, target, surface) in enumerate(events):
+    predictions: dict[str, list[float]] = defaultdict(list)
+    for row, event in enumerate(exposures_of(log)):
         if row in cuts:
             model.prepare(log.user[row : cuts[row]].tolist())
             tell(row, len(log))
-        if target:
-            found = model.scores(Request(user, at, surface))
-            for name, scores in found.items():
-                rank, bad = seen.rank(scores, user, item)
+        if event.target:
+            for name, scores in model.scores(event.request).items():
+                rank, bad = seen.rank(scores, event.user, event.item)
                 ranks[name].append(rank)
                 broken += bad
             rows.append(row)
-            ages.append(seen.ages[user])
-            exposures.append(seen.exposures[item])
-        model.observe(user, item, at, positive, target, surface)
-        seen.add(user, item)
+            ages.append(seen.ages[event.user])
+            exposures.append(seen.exposures[event.item])
+        for name, logit in model.predict(event).items():
+            predictions[name].append(logit)
+            broken += not np.isfinite(logit)
+        model.observe(event)
+        seen.add(event.user, event.item)
     tell(len(log), len(log))
     return Outcome(
         {name: np.array(values) for name, values in ranks.items()}, np.array(rows, np.int64),
         np.array(ages, np.int64), np.array(exposures, np.int64), broken,
+        {name: np.array(values) for name, values in predictions.items()},
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from model.blend import BlendConfig
 from model.inputs import SignalConfig
 from model.recommender import RecommenderConfig
 from model.sequence import SequenceConfig
+from model.views import ViewConfig
 from streams.config import ConfigError
 
 DEFAULT = Path(__file__).with_name("evaluate.toml")
@@ -29,7 +30,7 @@ def load_config(path: Path, section: str) -> RecommenderConfig:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); name a TOML file with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    parts = {"signals": SignalConfig, "blend": BlendConfig, "sequence": SequenceConfig}
+    parts = {"signals": SignalConfig, "blend": BlendConfig, "sequence": SequenceConfig, "views": ViewConfig}
     made: dict[str, Any] = {
         name: _part(kind, table.pop(name, {}), f"{section}.{name}", path) for name, kind in parts.items()
     }

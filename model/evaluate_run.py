@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.baselines import Baselines
 from model.datasets import Dataset
 from model.evaluate import Evaluated, Outcome, prequential, seen_before
-from model.figures import Targets, summary
+from model.figures import Targets, predicted, summary
 from model.recommender import Recommender, RecommenderConfig
 
 Reals = NDArray[np.float64]
@@ -33,6 +33,7 @@ def evaluate(
     passes: dict[str, dict[str, list[Reals]]] = {"frozen": {}, "online": {}}
     broken = 0
     last: list[Outcome] = []
+    views_of: list[list[dict[str, Reals]]] = []  # by seed and stream
     if baselines:
         for arm, kept in passes.items():
             last = _pass(Baselines(data, config.signals.dense_items, arm == "online"), data, f"baselines {arm}", tell)
@@ -43,9 +44,12 @@ def evaluate(
         for arm, model in (("frozen", recommender.frozen()), ("online", recommender)):
             last = _pass(model, data, f"seed {seed} {arm}", tell)
             broken += _keep(passes[arm], last)
+        views_of.append([outcome.predictions for outcome in last])
         del recommender, model
         gc.collect()
+    views = predicted(data, views_of)
     result = summary(_targets(data, passes, last), [name for name, _ in data.streams])
+    result |= {"auc": views.get("with_surface", views.get("without_surface", {})).get("auc"), "auc_detail": views}
     result["broken"] = broken
     return result
 

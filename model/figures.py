@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.metrics import GAINS, bootstrap_mean
+from model.datasets import Dataset
+from model.metrics import GAINS, auc, bootstrap_mean, grouped_auc
 
 Reals = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -91,6 +92,20 @@ def bands(values: Ints) -> tuple[Ints, dict[int, str]]:
         place: f"{low}-{high - 1}" if high < BANDS[-1][1] else f"{low}+" for place, (low, high) in enumerate(BANDS)
     }
     return np.digitize(values, edges).astype(np.int64), names
+
+
+def predicted(data: Dataset, by_seed: Sequence[Sequence[Mapping[str, Reals]]]) -> dict[str, dict[str, Any]]:
+    """Return AUC and GAUC (by user) of predictions, by name; the mean over seeds."""
+    labels = np.concatenate([log.positive for _, log in data.streams]).astype(np.int64)
+    users = np.concatenate([log.user for _, log in data.streams])
+    found: dict[str, dict[str, Any]] = {}
+    for name in by_seed[0][0] if by_seed and by_seed[0] else ():
+        scores = [np.concatenate([stream[name] for stream in streams]) for streams in by_seed]
+        found[name] = {
+            "auc": _short(float(np.mean([auc(one, labels) for one in scores]))),
+            "gauc": _short(float(np.mean([grouped_auc(one, labels, users) for one in scores]))),
+        }
+    return found
 
 
 def summary(targets: Targets, stream_names: Sequence[str], zone_days: bool = True) -> dict[str, Any]:

@@ -7,6 +7,7 @@ and the surface, and nothing of what will be shown.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,31 @@ class Request:
     user: int
     time_ms: int
     surface: int = UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What happened after a request: an item was shown, and viewed or not. Fields as in `model.datasets.Log`."""
+
+    user: int
+    item: int
+    time_ms: int
+    positive: bool
+    target: bool
+    surface: int
+    ratio: float
+    rated: bool
+
+    @property
+    def request(self) -> Request:
+        """What was known before."""
+        return Request(self.user, self.time_ms, self.surface)
+
+
+def exposures(log: Log) -> Iterator[Exposure]:
+    """Yield the events of a log."""
+    columns = [getattr(log, name).tolist() for name in Exposure.__dataclass_fields__]
+    return (Exposure(*row) for row in zip(*columns, strict=True))
 
 
 USER_SIGNALS = (
@@ -195,17 +221,18 @@ class Inputs:
 
     # Learning
 
-    def step(self, user: int, item: int, positive: bool, time_ms: int) -> None:
+    def step(self, event: Exposure) -> None:
         """Advance the user's own state alone."""
-        if item >= self.size:
-            self._grow(item + 1)
-        self.histories[user].add(item, positive, time_ms)
+        if event.item >= self.size:
+            self._grow(event.item + 1)
+        self.histories[event.user].add(event.item, event.positive, event.time_ms)
 
-    def observe(self, user: int, item: int, positive: bool, time_ms: int, surface: int, rated: bool = True) -> None:
+    def observe(self, event: Exposure) -> None:
         """Take in an event: everything that is counted, then the user's state."""
+        item, positive, time_ms, surface = event.item, event.positive, event.time_ms, event.surface
         if item >= self.size:
             self._grow(item + 1)
-        history = self.histories[user]
+        history = self.histories[event.user]
         self.exposures.add(item, time_ms)
         if positive:
             self.positives.add(item, time_ms)

@@ -11,8 +11,9 @@ import numpy as np
 
 from model.blend import Blend, BlendConfig, Candidates
 from model.datasets import Dataset, Log
-from model.inputs import Inputs, Request, SignalConfig
+from model.inputs import Exposure, Inputs, Request, SignalConfig, exposures
 from model.sequence import SequenceConfig, SequenceStates, initial_weights
+from model.views import ViewConfig, ViewModel, taste_scores
 from streams.core.ports import Floats
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class RecommenderConfig:
     signals: SignalConfig = field(default_factory=SignalConfig)
     blend: BlendConfig = field(default_factory=BlendConfig)
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
+    views: ViewConfig = field(default_factory=ViewConfig)
     tail: float = 0.05
     room: float = 0.5
 
@@ -53,6 +55,9 @@ class Recommender:
         self.inputs = Inputs(config.signals, data.content, data.catalogue, start, surfaces and data.surfaces)
         self.filter_seen = data.filter_seen
         self._candidates: Candidates | None = None
+        self._exposure: Floats | None = None
+        known = bool(data.content.tags)  # a log of clicks alone has no outcome to predict
+        self.views = ViewModel(config.views, data.content, self.inputs.surfaces, seed) if known else None
         size = round(data.catalogue * (1 + (0 if data.content.tags else config.room))) + 64
         self._states = SequenceStates(initial_weights(size, config.sequence.units, seed), config.sequence)
         count = len(self.inputs.names)
@@ -73,20 +78,26 @@ class Recommender:
         from model.sequence_training import SequenceTrainer  # late: TensorFlow takes seconds
 
         cut = len(log) - round(len(log) * self.config.tail)
-        self.inputs.begin(log.take(slice(0, cut)))
+        head = log.take(slice(0, cut))
+        self.inputs.begin(head)
+        if self.views is not None:
+            for event in exposures(head):
+                if event.rated:
+                    self.views.observe(event)
         self.inputs.solve(vectors=True)
         self._trainer = SequenceTrainer(self._states.weights, self.config.sequence, self.seed)
         self._trainer.warm(self.inputs.histories, lambda done, total: tell("training steps of the GRU", done, total))
         self._states.set_weights(self._trainer.export())
         rest = log.take(slice(cut, None))
-        columns = zip(*(getattr(rest, name).tolist() for name in _COLUMNS), strict=True)
         upcoming = rest.user.tolist()
-        for number, (user, item, at, positive, target, surface) in enumerate(columns):
+        for number, event in enumerate(exposures(rest)):
             if number % 512 == 0:
                 self.prepare(upcoming[number : number + 512])
-            if target and item < self.inputs.size:
-                self.scores(Request(user, at, surface))
-            self.observe(user, item, at, positive, target, surface)
+            if event.target and event.item < self.inputs.size:
+                self.scores(event.request)
+            if event.rated:
+                self.predict(event)
+            self.observe(event)
             if number % 256 == 0:
                 tell("events of the warm-up", number, len(rest))
         self._fine_tune()
@@ -122,21 +133,37 @@ class Recommender:
         found, self._candidates = self.blend.scores(table, context, seen, sequence)
         return found
 
-    def observe(self, user: int, item: int, at: int, positive: bool, target: bool, surface: int) -> None:
-        """Take in what happened; the scores of the request before it, if there were, are learned from."""
+    def predict(self, event: Exposure) -> Mapping[str, float]:
+        """Return the logits of a positive outcome given that the item is shown, with and without the surface."""
+        if self.views is None or not self.learning:
+            return {}
+        history = self.inputs.histories.get(event.user)
+        view = self._states.view(event.user, event.item, history)
+        taste = taste_scores(event.item, history, self.inputs.vectors, self.inputs.ease, view)
+        self._exposure = self.views.features(event.request, event.item, history, taste)
+        return self.views.logits(self._exposure)
+
+    def observe(self, event: Exposure) -> None:
+        """Take in what happened; what was scored and predicted of it is learned from."""
         candidates, self._candidates = self._candidates, None
+        predicted, self._exposure = self._exposure, None
+        user, item = event.user, event.item
         if not self.learning:
-            self.inputs.step(user, item, positive, at)
-            self._states.advance(user, item, positive)
+            self.inputs.step(event)
+            self._states.advance(user, item, event.positive)
             return
         if candidates is not None and item < candidates.table.shape[1] and np.isfinite(candidates.linear[item]):
             self.blend.learn(candidates, item)
-        self.inputs.observe(user, item, positive, at, surface)
-        self._states.advance(user, item, positive)
+        if self.views is not None and event.rated:
+            if predicted is not None:
+                self.views.learn(predicted, event.positive)
+            self.views.observe(event)
+        self.inputs.observe(event)
+        self._states.advance(user, item, event.positive)
         self._users[user] = None
         self._shown.append(item)
         self._active.append(user)
-        self._targets += target
+        self._targets += event.target
         self._events += 1
         if self._targets >= self.config.sequence.chunk:
             self._fine_tune()
@@ -146,7 +173,7 @@ class Recommender:
     def _fine_tune(self) -> None:
         """Train the GRU on the users of the chunk, beside users from before; then swap the weights in."""
         settings, histories = self.config.sequence, self.inputs.histories
-        if self._trainer is not None and settings.online_steps:
+        if self._trainer is not None and self._active and settings.online_steps:
             self._trainer.observe(self._shown)
             fresh = list(self._users)
             self._active = self._active[-20_000:]
@@ -164,6 +191,3 @@ class Recommender:
             self._states.refresh(self._upcoming, histories)
         self._targets = 0
         self._users, self._shown = {}, []
-
-
-_COLUMNS = ("user", "item", "time_ms", "positive", "target", "surface")

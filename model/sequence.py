@@ -28,6 +28,7 @@ class SequenceConfig:
       logq: share of the correction by the log of the sampling probability; 0 learns by how much an item suits a user
         beyond its popularity, which the blend knows already.
       skipped: weight of a target that was shown and skipped, against 1.
+      view_weight: of the log-loss of long views among what was shown, beside the loss of the next item.
       fresh, replayed: newest events of a user that count in training on the stream, and in replay.
     """
 
@@ -44,6 +45,7 @@ class SequenceConfig:
     smoothing: float = 0.75
     logq: float = 0.0
     skipped: float = 0.4
+    view_weight: float = 0.5
     fresh: int = 3
     replayed: int = 8
 
@@ -67,6 +69,10 @@ def initial_weights(items: int, units: int, seed: int) -> dict[str, Floats]:
         "gru.bias": np.zeros((2, 3 * units), np.float32),
         "user.kernel": np.eye(units, dtype=np.float32),
         "user.bias": np.zeros(units, np.float32),
+        "view.kernel": normal(units, units, width=units**-0.5),
+        "view.user": np.zeros(units, np.float32),
+        "view.item": normal(items, units, width=0.05),
+        "view.bias": np.full(items, -0.6, np.float32),
     }
 
 
@@ -96,14 +102,28 @@ class SequenceStates:
         """Return scores [items] for the next item, less their mean; zeros for a user without history."""
         if history is None or not history.items:
             return np.zeros(self.items, np.float32)
-        self.refresh([user], {user: history})
-        if user in self._waiting:
-            self._apply()
         weights = self.weights
-        vector = np.tanh(dense(self._hidden[user][None], weights["user.kernel"], weights["user.bias"])[0])
+        hidden = self._current(user, history)[None]
+        vector = np.tanh(dense(hidden, weights["user.kernel"], weights["user.bias"])[0])
         scores: Floats = weights["item.out"] @ vector + weights["item.bias"]
         scores -= scores.mean()
         return scores
+
+    def view(self, user: int, item: int, history: History | None) -> float:
+        """Return the logit of a long view, given that `item` is shown; 0 where item or user are not known."""
+        if history is None or not history.items or item >= self.items:
+            return 0.0
+        weights = self.weights
+        hidden = self._current(user, history)
+        mixed = np.tanh(hidden @ weights["view.kernel"])
+        return float(mixed @ weights["view.item"][item] + hidden @ weights["view.user"] + weights["view.bias"][item])
+
+    def _current(self, user: int, history: History) -> Floats:
+        self.refresh([user], {user: history})
+        if user in self._waiting:
+            self._apply()
+        hidden: Floats = self._hidden[user]
+        return hidden
 
     def advance(self, user: int, item: int, positive: bool) -> None:
         """Advance a user's state by one event, if it is of this version; else it is rebuilt when it is needed."""

@@ -109,9 +109,9 @@ class SequenceTrainer:
     ) -> Tensor:  # fmt: skip
         own = self._weights
         with tf.GradientTape() as tape:
-            vectors = self._drop(self._vectors(items, outcomes))
             live = tf.where(tf.reshape(weights, [-1]) > 0)[:, 0]
-            vectors = tf.gather(tf.reshape(vectors, [-1, self.config.units]), live)
+            hidden = tf.gather(tf.reshape(self._hidden(items, outcomes), [-1, self.config.units]), live)
+            vectors = self._drop(tf.tanh(hidden @ own["user.kernel"] + own["user.bias"]))
             target, weight = (tf.gather(tf.reshape(one, [-1]), live) for one in (targets, weights))
             right = tf.reduce_sum(vectors * tf.gather(own["item.out"], target), -1)
             right += tf.gather(own["item.bias"] - correction, target)
@@ -120,11 +120,20 @@ class SequenceTrainer:
             wrong -= 1e9 * tf.cast(negatives[None] == target[:, None], tf.float32)
             each = tf.reduce_logsumexp(tf.concat([right[:, None], wrong], 1), 1) - right
             loss = tf.reduce_sum(weight * each) / tf.reduce_sum(weight)
+            loss += self.config.view_weight * self._view_loss(hidden, target, tf.cast(weight >= 1.0, tf.float32))
         self._adam(tape.gradient(loss, own), rate)
         return loss
 
-    def _vectors(self, items: Tensor, outcomes: Tensor) -> Tensor:
-        """Return user vectors [B, T, H] after each step."""
+    def _view_loss(self, hidden: Tensor, target: Tensor, viewed: Tensor) -> Tensor:
+        """Return the mean log-loss of `viewed` [M], given hidden states [M, H] and what was shown then [M]."""
+        own = self._weights
+        mixed = self._drop(tf.tanh(hidden @ own["view.kernel"]))
+        logits = tf.reduce_sum(mixed * tf.gather(own["view.item"], target), -1) + tf.gather(own["view.bias"], target)
+        logits += tf.linalg.matvec(hidden, own["view.user"])
+        return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(viewed, logits))
+
+    def _hidden(self, items: Tensor, outcomes: Tensor) -> Tensor:
+        """Return hidden states [B, T, H] after each step."""
         own, size = self._weights, self.config.units
         inputs = self._drop(tf.concat([tf.gather(own["item.in"], items), outcomes], -1))
         outer = tf.transpose(tf.tensordot(inputs, own["gru.kernel"], 1) + own["gru.bias"][0], [1, 0, 2])
@@ -137,7 +146,7 @@ class SequenceTrainer:
             candidate = tf.tanh(outer[step][:, 2 * size :] + reset * inner[:, 2 * size :])
             hidden = update * hidden + (1.0 - update) * candidate
             found.append(hidden)
-        return tf.tanh(tf.tensordot(tf.stack(found, 1), own["user.kernel"], 1) + own["user.bias"])
+        return tf.stack(found, 1)
 
     def _drop(self, values: Tensor) -> Tensor:
         if not self.config.dropout:

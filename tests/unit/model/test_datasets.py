@@ -61,6 +61,6 @@ def test_interactions_need_something_to_judge(tmp_path):
     path.write_text("user,item,time\nu,a,1\n")
     with pytest.raises(ConfigError, match="leaves nothing to judge"):
         interactions(path, [], Columns(), 5, True)
+    path.write_text("user,thing,time\nu,a,1\n")
     with pytest.raises(ConfigError, match="no item column"):
-        path.write_text("user,thing,time\nu,a,1\n")
         interactions(path, [], Columns(), 1, True)

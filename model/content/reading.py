@@ -111,7 +111,10 @@ def _pictures(
 
 
 def _straight(container: Any, stream: Any, most: int, request: Request) -> tuple[Pictures, int, tuple[int, int]]:
-    thinned, decoded, shape = Thinned(), 0, (0, 0)
+    expected = int(
+        _duration(container, stream) * float(stream.average_rate or 0) * (request.window[1] - request.window[0])
+    )
+    thinned, decoded, shape = Thinned(min(expected, most)), 0, (0, 0)
     for time_s, frame in _frames(container, stream):
         decoded += 1
         if thinned.wants():

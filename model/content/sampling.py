@@ -52,11 +52,15 @@ def affordable_pictures(pixels: int) -> int:
 
 
 class Thinned:
-    """Keeps between half of `most` and `most` of a stream of unknown length, evenly spaced."""
+    """Keeps pictures of a stream, evenly spaced: about `CANDIDATES` where its length is known, never more than `most`.
 
-    def __init__(self, most: int = 4 * CANDIDATES) -> None:
+    Args:
+      expected: pictures that are to come; 0 where that is not known.
+    """
+
+    def __init__(self, expected: int = 0, most: int = 4 * CANDIDATES) -> None:
         self._most = most
-        self._stride = 1
+        self._stride = max(1, expected // CANDIDATES)
         self._seen = 0
         self.kept: list[tuple[float, NDArray[np.uint8]]] = []
 

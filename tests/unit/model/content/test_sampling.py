@@ -80,3 +80,9 @@ def test_patches_spread_over_the_sound():
     assert starts[0] == 0
     assert starts[-1] == 900
     assert len(starts) == 4
+
+
+def test_thinning_of_a_known_length_scales_no_more_than_it_needs():
+    thinned = Thinned(expected=240)
+    wanted = sum(thinned.wants() for _ in range(240))
+    assert wanted == CANDIDATES

@@ -9,7 +9,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 PACKAGES := streams model producers deploy benchmarks
 
-.PHONY: help setup demo test browser lint lock clean
+.PHONY: help setup demo test tools lint lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -37,14 +37,20 @@ $(READY): pyproject.toml requirements.lock
 demo: setup  ## run the whole loop on this machine; Ctrl-C stops it. ARGS="--help" shows what it takes
 	@$(BIN)/freshloop demo $(ARGS)
 
-test: lint  ## set up, check style, types and imports, run all tests. ARGS="-k name" picks some
+test: lint tools  ## set up, check style, types and imports, run all tests. ARGS="-k name" picks some
 	@$(BIN)/python -m pytest $(ARGS)
 
-browser:  ## install a Chromium for the browser tests where there is none (Debian, as root)
-	@if command -v chromium chromium-browser google-chrome >/dev/null; then exit 0; fi; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
-	else echo "freshloop: the browser tests need Chromium; install the package chromium" >&2; exit 1; fi
+tools:  ## install Chromium and Prometheus for the tests that use them, where that is possible (Debian, as root)
+	@missing=; \
+	command -v chromium chromium-browser google-chrome >/dev/null || missing="chromium"; \
+	command -v promtool >/dev/null || missing="$$missing prometheus"; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing $$missing for the tests"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null \
+	    || echo "freshloop: $$missing could not be installed, so some tests are skipped" >&2; \
+	elif [ -n "$$missing" ]; then \
+	  echo "freshloop: no $$missing here, so some tests are skipped; install it to run them" >&2; \
+	fi
 
 lint: setup  ## style, types, and who may import whom
 	@$(BIN)/ruff check --quiet .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -30,7 +31,10 @@ def chromium():
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if found := shutil.which(name):
             return found
-    pytest.fail("no Chromium is installed for the browser tests: run 'make browser' as root, or install it")
+    message = "no Chromium is installed for the browser tests: run 'make tools' as root, or install it"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 @contextmanager

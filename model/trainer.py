@@ -21,7 +21,7 @@ from model.nets import Net
 from model.outbox import Outbox
 from model.progress import Journal, Through
 from model.registry import Registry, Version
-from model.train import Learner, Round
+from model.train import Learner, Round, RoundAbandoned
 from model.trainer_metrics import TrainerMetrics
 from model.weights import Weights, initial
 from streams.clock import Clock
@@ -77,6 +77,16 @@ class Trainer:
         """The net that learns."""
         return self.learner.net
 
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Learn until asked to stop; a round that has begun is abandoned then."""
+        self.learner.stopping = stopping
+        try:
+            self.start(stopping)
+            while not stopping():
+                self.step()
+        except RoundAbandoned:
+            log.info("a round is abandoned; the next start does it again")
+
     def start(self, stopping: Callable[[], bool]) -> None:
         """Read models and videos, take over the version in service, and begin with feedback."""
         self.net.load(initial(self._config))
@@ -107,6 +117,7 @@ class Trainer:
             if refused:
                 log.warning("a record of the models topic is refused: %s", refused)
         self.store.catalogue.add(list(_videos(polled.get(self._topics.videos, ()))))
+        self.store.trim_videos()
         for record in polled.get(self._topics.feedback, ()):
             self._metrics.records.labels(self._take_feedback(record)).inc()
 

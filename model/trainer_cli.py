@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from kafka.errors import KafkaError
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, start_http_server
 
 from streams.admin import require_topics
@@ -41,10 +42,11 @@ def trainer(
 
 
 def run_trainer(settings: Settings, metrics_port: int) -> None:
-    """Run the trainer until SIGTERM or Ctrl-C; a round that has begun is finished and published.
+    """Run the trainer until SIGTERM or Ctrl-C.
 
     Raises:
       ConfigError: the topics do not fit, the broker does not answer, or the metrics port is taken.
+      typer.Exit: Kafka failed for so long that going on is no use; exit code 1.
     """
     require_topics(settings)
     registry = CollectorRegistry()
@@ -59,10 +61,14 @@ def run_trainer(settings: Settings, metrics_port: int) -> None:
         start_http_server(metrics_port, settings.http_host, registry)
     except OSError as error:
         raise ConfigError(f"metrics cannot be served on port {metrics_port} (--metrics-port): {error}") from None
-    with built_trainer(settings, metrics) as one:
-        one.start(stop)
-        while not stop():
-            one.step()
+    try:
+        with built_trainer(settings, metrics) as one:
+            one.run(stop)
+    except KafkaError as error:
+        log.error(
+            "Kafka failed, so the trainer ends, and goes on from the version in service when it is started: %s", error
+        )
+        raise typer.Exit(1) from None
     log.info("stopped")
 
 

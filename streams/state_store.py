@@ -14,7 +14,8 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,8 @@ class StateStore:
             yield
         except (rocksdb.errors.Error, msgspec.DecodeError) as error:
             (self.path / DAMAGED).touch()
+            with suppress(rocksdb.errors.Error):
+                self._db.close()
             raise self._damaged(error) from None
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -163,13 +166,10 @@ class StateStore:
     def _marks(self) -> list[bytes]:
         iterator = self._db.iterkeys()
         iterator.seek(b"d")
-        users = []
-        for key in iterator:
-            if key[:1] != b"d":
-                break
-            users.append(key[1:])
-        del iterator  # RocksDB must not be closed under a living iterator
-        return users
+        try:
+            return [key[1:] for key in takewhile(lambda key: key[:1] == b"d", iterator)]
+        finally:
+            del iterator  # RocksDB must not be closed under a living iterator
 
     def _add(self, batch: Any, key: bytes, value: bytes) -> None:
         batch.put(key, value)

@@ -68,11 +68,6 @@ class Partition:
         self.deadlines.watermark_ms = value
 
     @property
-    def waiting(self) -> bool:
-        """Whether an impression waits for its label."""
-        return bool(self.deadlines)
-
-    @property
     def due_ms(self) -> int | None:
         """When the first label is due, by the watermark; None when no impression waits."""
         return self.deadlines.first_ms

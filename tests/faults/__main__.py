@@ -55,8 +55,8 @@ def _run_all(wanted: list[str], args: argparse.Namespace, broker: Settings, fold
         plan = Plan(rounds, max(200, (3_000 if name in CONTROLS else args.events) // rounds), args.seed)
         try:
             row = run(scenario, broker, folder, plan, mutant=name if name in CONTROLS else "")
-        except AssertionError as error:
-            row = Row(name, rounds, lost=1, note=str(error))
+        except Exception as error:  # what breaks off is a red row, and the others still run
+            row = Row(name, rounds, lost=1, note=repr(error))
         row.name = f"control: no {name}" if name in CONTROLS else name
         failed |= row.red != (name in CONTROLS)
         rows.append(row)

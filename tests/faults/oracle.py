@@ -1,4 +1,4 @@
-"""What must have come of the events topic: a plain replay of it through `streams.core`, without Kafka, kills or disk."""
+"""What must have come of the events topic: a plain replay of it through `streams.core`, without Kafka or disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Oracle:
 
     Attributes:
       states: by partition, what the store must hold by key.
-      slates: by slate id; feedback: by impression and revision; dead: partition and offset.
+      slates: by slate id; dead: partition and offset.
+      feedback: by impression, revision and offset (an impression shown after its correction window starts anew).
       next_offset: by partition, where the replay goes on.
     """
 
@@ -37,7 +38,7 @@ class Oracle:
         self.states: dict[int, dict[bytes, bytes]] = {number: {} for number in numbers}
         self.next_offset = dict.fromkeys(numbers, 0)
         self.slates: dict[str, bytes] = {}
-        self.feedback: dict[tuple[str, int], bytes] = {}
+        self.feedback: dict[tuple[str, int, int], bytes] = {}
         self.dead: set[tuple[int, int]] = set()
 
     def feed(self, number: int, records: Sequence[Any]) -> None:
@@ -49,7 +50,9 @@ class Oracle:
             effects = core.apply(core.plan(intake.events), self._scorers)
             self.states[number].update(core.states.pack(list(effects.touched)))
             self.slates.update((slate.slate_id, encode(slate)) for slate in effects.slates)
-            self.feedback.update(((one.impression_id, one.revision), encode(one)) for one in effects.feedback)
+            self.feedback.update(
+                ((one.impression_id, one.revision, one.offset), encode(one)) for one in effects.feedback
+            )
             applied = {offset for offset, _, _ in intake.events}
             self.dead |= {(number, record.offset) for record in chunk if record.offset not in applied}
             self.next_offset[number] = chunk[-1].offset + 1

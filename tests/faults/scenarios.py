@@ -124,7 +124,7 @@ def broker_paused(here: World, plan: Plan, row: Row) -> Tally:
         here.load.send(plan.events)
         here.start(failpoint=f"committed:{2 + number % 3}", mutant=here.mutant)
         with _pausing(here.broker):
-            here.await_end(90)
+            here.await_end(timeout_s=90)
     here.mutant = ""
     return here.settle()
 
@@ -204,7 +204,10 @@ def zombie(here: World, plan: Plan, row: Row) -> Tally:
         here.drain()
         here.supervisor.kill("w1", signal.SIGCONT)
         time.sleep(2.0)
-        woken += not here.running("w1")
+        if not here.running("w1"):
+            woken += 1
+            here.await_end("w1")
+            here.start("w1", mutant=here.mutant)
         here.load.send(plan.events // 4)
         here.drain(30)
         here.stop("w1")
@@ -256,6 +259,7 @@ def damage(here: World, plan: Plan, row: Row) -> Tally:
             DAMAGES[number % len(DAMAGES)](folder)
         here.load.send(200)
         whole += here.settle()
+    row.note, here.deaths = f"{here.deaths} ends when a read found the damage, rebuilt by the restart", 0
     return whole
 
 

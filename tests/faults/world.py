@@ -30,7 +30,7 @@ from streams.topics import Topics
 from tests.fakes import video
 from tests.faults.load import Load
 from tests.faults.oracle import Oracle
-from tests.running import environment, publish, worker_spec
+from tests.running import publish, worker_spec
 
 VIDEOS = 60
 slate_of, feedback_of = Decoder(Slate), Decoder(Feedback)
@@ -45,11 +45,18 @@ class Tally:
     doubled: int = 0
     differs: int = 0
 
-    def compare(self, found: dict, expected: dict) -> None:
-        """Count the differences of two mappings."""
-        self.lost += len(expected.keys() - found.keys())
-        self.doubled += len(found.keys() - expected.keys())
-        self.differs += sum(found[key] != value for key, value in expected.items() if key in found)
+    def compare(self, what: str, found: dict, expected: dict) -> None:
+        """Count the differences of two mappings, and show a few."""
+        lost, doubled = expected.keys() - found.keys(), found.keys() - expected.keys()
+        differs = [key for key, value in expected.items() if key in found and found[key] != value]
+        self.lost, self.doubled, self.differs = (
+            self.lost + len(lost), self.doubled + len(doubled), self.differs + len(differs)
+        )  # fmt: skip
+        for verdict, keys in (("lost", lost), ("doubled", doubled), ("differs", differs)):
+            for key in list(keys)[:2]:
+                print(f"{what} {verdict}: {key!r}", file=sys.stderr)
+                if verdict == "differs":
+                    print(f"  found    {found[key]!r:.1000}\n  expected {expected[key]!r:.1000}", file=sys.stderr)
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(self.lost + other.lost, self.doubled + other.doubled, self.differs + other.differs)
@@ -109,7 +116,7 @@ class World:
         videos = Tail(settings, self.topics.videos).read()[0]
         self.oracle = Oracle(settings, self.ids[self.topics.events], videos)
         self._slates: dict[str, bytes] = {}
-        self._feedback: dict[tuple[str, int], bytes] = {}
+        self._feedback: dict[tuple[str, int, int], bytes] = {}
         self._dead: set[tuple[int, int]] = set()
         self._changelog: dict[int, dict[bytes, bytes]] = {number: {} for number in range(settings.partitions)}
         self._pending: dict[int, list[Any]] = {number: [] for number in range(settings.partitions)}
@@ -218,16 +225,17 @@ class World:
             if applied:
                 self.oracle.feed(number, applied)
         self._read_outputs()
-        tally.compare(self._slates, self.oracle.slates)
-        tally.compare(self._feedback, self.oracle.feedback)
-        tally.compare(dict.fromkeys(self._dead), dict.fromkeys(self.oracle.dead))
+        tally.compare("slates", self._slates, self.oracle.slates)
+        tally.compare("feedback", self._feedback, self.oracle.feedback)
+        tally.compare("dead letters", dict.fromkeys(self._dead), dict.fromkeys(self.oracle.dead))
         for number in range(self.settings.partitions):
             records = self._store(name, number)
             marks = {key[1:] for key in records if key[:1] == b"d"}
             found = {key: value for key, value in records.items() if key[:1] in (b"u", b"s")}
-            tally.compare(found, self.oracle.states[number])
-            tally.compare(self._changelog[number], self.oracle.states[number])  # what compaction would keep
+            tally.compare("store", found, self.oracle.states[number])
+            tally.compare("changelog", self._changelog[number], self.oracle.states[number])  # as compaction keeps it
             tally.compare(
+                "marks",
                 dict.fromkeys(marks),
                 {key[1:]: None for key, value in found.items() if key[:1] == b"u" and is_unlabelled(value)},
             )
@@ -254,13 +262,15 @@ class World:
     def _read_outputs(self) -> None:
         for records in self._tails[self.topics.recommendations].read().values():
             for record in records:
-                first = self._slates.setdefault(slate_of(record.value).slate_id, record.value)
-                self._wrong.differs += first != record.value  # published again must be the same to the letter
+                slate_id = slate_of(record.value).slate_id
+                first = self._slates.setdefault(slate_id, record.value)
+                self._wrong.compare("slates again", {slate_id: record.value}, {slate_id: first})
         for records in self._tails[self.topics.feedback].read().values():
             for record in records:
                 one = feedback_of(record.value)
-                first = self._feedback.setdefault((one.impression_id, one.revision), record.value)
-                self._wrong.differs += first != record.value
+                key = one.impression_id, one.revision, one.offset
+                first = self._feedback.setdefault(key, record.value)
+                self._wrong.compare("feedback again", {key: record.value}, {key: first})
         for number, records in self._tails[self.topics.states].read().items():
             self._changelog[number].update((r.key, r.value) for r in records if r.key[:1] in (b"u", b"s"))
         for record in self._tails[self.topics.dead_letters].read()[0]:

@@ -9,7 +9,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 PACKAGES := streams model producers deploy benchmarks
 
-.PHONY: help setup demo test faults lint lock clean
+.PHONY: help setup demo test faults tools lint lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -37,11 +37,23 @@ $(READY): pyproject.toml requirements.lock
 demo: setup  ## run the whole loop on this machine; Ctrl-C stops it. ARGS="--help" shows what it takes
 	@$(BIN)/freshloop demo $(ARGS)
 
-test: lint  ## set up, check style, types and imports, run all tests. ARGS="-k name" picks some
+test: lint tools  ## set up, check style, types and imports, run all tests. ARGS="-k name" picks some
 	@$(BIN)/python -m pytest $(ARGS)
 
 faults: setup  ## kill, pause and damage everything, for about an hour, and compare. ARGS="--only kills" picks some
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+tools:  ## install Chromium and Prometheus for the tests that use them, where that is possible (Debian, as root)
+	@missing=; \
+	command -v chromium chromium-browser google-chrome >/dev/null || missing="chromium"; \
+	command -v promtool >/dev/null || missing="$$missing prometheus"; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing $$missing for the tests"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null \
+	    || echo "freshloop: $$missing could not be installed, so some tests are skipped" >&2; \
+	elif [ -n "$$missing" ]; then \
+	  echo "freshloop: no $$missing here, so some tests are skipped; install it to run them" >&2; \
+	fi
 
 lint: setup  ## style, types, and who may import whom
 	@$(BIN)/ruff check --quiet .

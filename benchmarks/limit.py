@@ -22,7 +22,7 @@ from streams.core.events import Event, Feedback, Slate
 from streams.core.layout import blank, fixed_size, row_type
 from streams.core.plan import waves_of
 from streams.core.ranking import TILE
-from streams.core.top import candidates, in_order
+from streams.core.top import candidates, in_order, joined
 from streams.publisher import BATCH_BYTES, fill
 
 Ints = NDArray[np.int64]
@@ -79,20 +79,18 @@ class Limit:
         table["steps"][rows] = made + 1
         table["last_step_ms"][rows], table["last_offset"][rows] = times, offsets
 
-    def _best(self, hidden: NDArray[np.float32]) -> tuple[Ints, NDArray[np.float64]]:
+    def _best(self, hidden: NDArray[np.float32]) -> tuple[Ints, NDArray[np.float32]]:
         queries = self.scorer.queries(hidden)
         keys = self.pool.encoded(self.scorer).keys[: self.pool.size]
         padded = np.zeros((-(-len(queries) // TILE) * TILE, queries.shape[1]), np.float32)
         padded[: len(queries)] = queries
-        slots, logits = [], []
+        parts = []
         for start in range(0, len(queries), TILE):
             np.matmul(padded[start : start + TILE], keys.T, out=self.tile)
-            tile = self.tile[: len(queries) - start]
-            found = in_order(candidates(tile, TOP), len(tile))
-            slots.append(found[0][:, :TOP])
-            logits.append(found[1][:, :TOP])
-        scores: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.concatenate(logits).astype(np.float64)))
-        return np.concatenate(slots), np.round(scores, 6)
+            parts.append(candidates(self.tile[: len(queries) - start], TOP))
+        slots, logits = in_order(joined(parts, TILE), len(queries))
+        scores: NDArray[np.float32] = np.float32(1.0) / (np.float32(1.0) + np.exp(-logits[:, :TOP]))
+        return slots[:, :TOP], scores
 
     def _slates(
         self, keys: list[bytes], events: list[Event], offsets: list[int], stamps: list[int], best: Ints, scores: Any
@@ -180,6 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name in ("brokers", "prefix", "group"):
         parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--folder")
     parser.add_argument("--poll", type=int, default=2000)
     args = parser.parse_args()
     asyncio.run(run(args.brokers, args.prefix, args.group, args.poll))

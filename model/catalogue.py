@@ -46,6 +46,15 @@ class Catalogue:
         self.features[where] = features(videos)
         self.known[where] = True
 
+    def keep(self, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Drop all videos but those `kept` [len]; return the new index of each old one, 0 for those dropped."""
+        old = np.flatnonzero(kept)
+        moved = np.zeros(len(self), np.int64)
+        moved[old] = np.arange(len(old))
+        self.features, self.known = self.features[old], self.known[old]
+        self._index = {key: at for at, key in enumerate(self.features["key"].tolist())}
+        return moved
+
     def _grow(self) -> None:
         added = max(1024, len(self.known))
         self.features = np.concatenate([self.features, np.zeros(added, VIDEO)])

@@ -29,12 +29,14 @@ class Limits:
 
     Attributes:
       users, steps, examples: users known, newest steps of each, newest examples of all.
+      videos: videos known; beyond it those go that are neither referred to nor among the newest half.
       provisional, explored: weights of an example without outcome, and of an explored slot, against 1.
     """
 
     users: int = 20_000
     steps: int = 64
     examples: int = 200_000
+    videos: int = 200_000
     provisional: float = 0.5
     explored: float = 1.0
 
@@ -214,6 +216,20 @@ class Examples:
         for name in ("step_count", "forgotten", "life", "step_offset", "step_video", "step_behaviour"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros((added, *column.shape[1:]), column.dtype)]))
+
+    def trim_videos(self) -> None:
+        """Forget videos beyond the bound."""
+        size = len(self.catalogue)
+        if size <= self.limits.videos:
+            return
+        live = np.arange(self.limits.steps) < self.step_count[:, None]
+        kept = np.arange(size) >= size - self.limits.videos // 2
+        kept[self.step_video[live]] = True
+        kept[self.video[self.arrival >= 0]] = True
+        moved = self.catalogue.keep(kept)
+        self.step_video[live] = moved[self.step_video[live]]
+        self.step_video[~live] = 0
+        self.video = moved[np.minimum(self.video, size - 1)]
 
     def usable(self, slots: Ints) -> Ints:
         """Return those slots whose user, video and context are still known, in the given order."""

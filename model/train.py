@@ -6,7 +6,7 @@ it. What a refused candidate was trained on stays new, so that nothing is lost w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -77,15 +77,24 @@ class Round:
     through: int
 
 
+class RoundAbandoned(Exception):
+    """The process was asked to stop in the middle of a round; nothing of it is kept."""
+
+
 @dataclass
 class Learner:
-    """The net and the examples it learns from."""
+    """The net and the examples it learns from.
+
+    Attributes:
+      stopping: asked between two steps; once it says yes, the round is abandoned.
+    """
 
     net: Net
     store: Examples
     shape: BatchShape
     options: RoundOptions
     seed: int = 0
+    stopping: Callable[[], bool] = lambda: False
     rounds: int = 0
     rng: np.random.Generator = field(init=False)
 
@@ -93,7 +102,11 @@ class Learner:
         self.rng = np.random.default_rng(self.seed)
 
     def round(self) -> Round:
-        """Train on what is new and judge the result; a refused candidate leaves the net as it was."""
+        """Train on what is new and judge the result; a refused candidate leaves the net as it was.
+
+        Raises:
+          RoundAbandoned: `stopping` said yes; the net is then of no use.
+        """
         started = perf_counter()
         self.rounds += 1
         plan = split(self.store, self.options)
@@ -119,6 +132,8 @@ class Learner:
         found = [batch for _ in range(self.options.passes) for batch in self._pass(new)]
         total, trained = 0.0, 0
         for at, batch in enumerate(found):
+            if self.stopping():
+                raise RoundAbandoned
             warmth = 1.0 - (1.0 - self.options.coolest) * at / len(found)
             total += self.net.train(self.store.catalogue, batch, warmth) * len(batch.slots)
             trained += len(batch.slots)

@@ -21,9 +21,9 @@ from model.nets import Net
 from model.outbox import Outbox
 from model.progress import Journal, Through
 from model.registry import Registry, Version
-from model.train import Learner, Round
+from model.train import Learner, Round, RoundAbandoned
 from model.trainer_metrics import TrainerMetrics
-from model.weights import initial
+from model.weights import Weights, initial
 from streams.clock import Clock
 from streams.codecs import BadRecord, Decoder
 from streams.config import Settings
@@ -77,8 +77,20 @@ class Trainer:
         """The net that learns."""
         return self.learner.net
 
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Learn until asked to stop; a round that has begun is abandoned then."""
+        self.learner.stopping = stopping
+        try:
+            self.start(stopping)
+            while not stopping():
+                self.step()
+        except RoundAbandoned:
+            log.info("a round is abandoned; the next start does it again")
+
     def start(self, stopping: Callable[[], bool]) -> None:
         """Read models and videos, take over the version in service, and begin with feedback."""
+        self.net.load(initial(self._config))
+        self.net.compile()
         self._intake.start_whole()
         while not self._intake.caught_up() and not stopping():
             self._take(self._intake.poll(0.5))
@@ -105,6 +117,7 @@ class Trainer:
             if refused:
                 log.warning("a record of the models topic is refused: %s", refused)
         self.store.catalogue.add(list(_videos(polled.get(self._topics.videos, ()))))
+        self.store.trim_videos()
         for record in polled.get(self._topics.feedback, ()):
             self._metrics.records.labels(self._take_feedback(record)).inc()
 
@@ -185,10 +198,17 @@ class Trainer:
         self._base = manifest.version
         offsets = dict(manifest.trained_through_offsets)
         if kept := self._moments.load(manifest.version):
-            offsets, moments = {**offsets, **kept[0]}, kept[1]
-            net.set_optimiser(moments)
+            offsets |= kept[0]
+            self._resume(current, kept[1])
         self._journal.through = Through(manifest.trained_through, offsets, manifest.trained_through_ms)
         log.info("version %d serves, trained through %d records", manifest.version, manifest.trained_through)
+
+    def _resume(self, current: Version, moments: Weights) -> None:
+        try:
+            self.net.set_optimiser(moments)
+        except (KeyError, ValueError) as error:
+            log.warning("the optimiser starts anew, since its state does not fit version %d: %s", current.number, error)
+            self.net.load(current.weights)
 
     def _go_back(self, current: Version) -> None:
         """Another hand put a version into service: go on from it, and drop what only others had learned."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from kafka.errors import KafkaError
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, start_http_server
 
 from streams.admin import require_topics
@@ -41,18 +42,18 @@ def trainer(
 
 
 def run_trainer(settings: Settings, metrics_port: int) -> None:
-    """Run the trainer until SIGTERM or Ctrl-C; a round that has begun is finished and published.
+    """Run the trainer until SIGTERM or Ctrl-C.
 
     Raises:
       ConfigError: the topics do not fit, the broker does not answer, or the metrics port is taken.
+      typer.Exit: Kafka failed for so long that going on is no use; exit code 1.
     """
     require_topics(settings)
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
     stop = _Stop()
-    os.nice(NICENESS)
-    quiet_tensorflow(threads=1)
+    quiet_tensorflow(threads=1, niceness=NICENESS)
     from model.trainer_metrics import TrainerMetrics
 
     metrics = TrainerMetrics(registry)
@@ -60,10 +61,14 @@ def run_trainer(settings: Settings, metrics_port: int) -> None:
         start_http_server(metrics_port, settings.http_host, registry)
     except OSError as error:
         raise ConfigError(f"metrics cannot be served on port {metrics_port} (--metrics-port): {error}") from None
-    with built_trainer(settings, metrics) as one:
-        one.start(stop)
-        while not stop():
-            one.step()
+    try:
+        with built_trainer(settings, metrics) as one:
+            one.run(stop)
+    except KafkaError as error:
+        log.error(
+            "Kafka failed, so the trainer ends, and goes on from the version in service when it is started: %s", error
+        )
+        raise typer.Exit(1) from None
     log.info("stopped")
 
 
@@ -98,7 +103,12 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics) -> Iterator[Train
 
     config, shape = model_config(settings), BatchShape()
     net = Net(config, shape, NetOptions(rate=settings.learning_rate), settings.model_seed)
-    options = RoundOptions(margin=settings.gate_margin)
+    options = RoundOptions(
+        passes=settings.train_passes,
+        replay=settings.replay,
+        held_back=settings.held_back,
+        margin=settings.gate_margin,
+    )
     learner = Learner(net, Examples(Catalogue(), Limits()), shape, options, settings.model_seed)
     registry = Registry(settings.model_name, config, settings.frozen_after)
     intake = Intake(settings)
@@ -112,15 +122,21 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics) -> Iterator[Train
         intake.close()
 
 
-def quiet_tensorflow(threads: int) -> None:
-    """Import TensorFlow without its greetings on stderr, on so many threads."""
+def quiet_tensorflow(threads: int, niceness: int = 0) -> None:
+    """Import TensorFlow without its greetings on stderr.
+
+    Args:
+      threads: that it may compute on.
+      niceness: given to this thread and those threads, once the import is over.
+    """
     os.putenv("TF_CPP_MIN_LOG_LEVEL", "3")
     with _stderr_closed():
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-        tf.constant(0.0)  # its devices are looked for now
+        os.nice(niceness)
+        tf.constant(0.0)  # its threads begin now
 
 
 @contextmanager

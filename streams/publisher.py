@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -36,6 +37,7 @@ class Publisher:
         self._settings = settings
         self._timeout_s = timeout_s
         self._producer: AIOKafkaProducer | None = None
+        self._turns: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def start(self) -> None:
         """Connect; must be called in the loop that publishes."""
@@ -79,17 +81,22 @@ class Publisher:
             ) from error
 
     async def _send(self, producer: AIOKafkaProducer, topic: str, partition: int, records: Records) -> int:
-        futures = []
-        at, builder = 0, producer.create_batch()
-        while (full := fill(builder, records, at)) < len(records):
-            if full == at:
-                raise PublishError(f"a record of {len(records[at][1] or b'')} bytes exceeds {BATCH_BYTES}")
-            futures.append(await producer.send_batch(builder, topic, partition=partition))
-            await self._part_sent(futures)
-            at, builder = full, producer.create_batch()
-        futures.append(await producer.send_batch(builder, topic, partition=partition))
+        futures: list[asyncio.Future[Any]] = []
+        at, count = 0, 0
+        # One at a time: those who wait together for a free place are served in any order, and aiokafka 0.14 takes each
+        # wait off their time again and again, so that they give up long before it has passed.
+        async with self._turns[topic, partition]:
+            while at < len(records):
+                builder = producer.create_batch()
+                full = fill(builder, records, at)
+                if full == at:
+                    raise PublishError(f"a record of {len(records[at][1] or b'')} bytes exceeds {BATCH_BYTES}")
+                count, at = full - at, full
+                futures.append(await producer.send_batch(builder, topic, partition=partition))
+                if at < len(records):
+                    await self._part_sent(futures)
         last = (await asyncio.gather(*futures))[-1]
-        return int(last.offset) + int(builder.record_count())
+        return int(last.offset) + count
 
     async def _part_sent(self, futures: list[Any]) -> None:
         """Called between two record batches of one publication."""

@@ -23,7 +23,7 @@ from streams.batches import Batch, BatchConsumer
 from streams.broadcast import Broadcast
 from streams.changelog import Changelog, ends_of
 from streams.clock import Clock
-from streams.codecs import BadRecord, encode
+from streams.codecs import BadRecord
 from streams.config import Settings
 from streams.core.pool import FreshPool
 from streams.core.ranking import Policy
@@ -111,7 +111,7 @@ class Worker:
                 self.topics.models: self.feeds.on_models,
                 self.topics.workers: self.directory.feed,
             },
-            {self.topics.feedback: self.feeds.on_feedback},
+            {self.topics.feedback: self.feeds.on_feedback} if "popular" in settings.arms.values() else {},
             clock.now_ms() - POPULARITY_HALF_LIVES * int(settings.popularity_half_life_s * 1000),
         )
         # States belong to one changelog: what an earlier topic of that name left must not be taken for this one's.
@@ -257,15 +257,14 @@ class Worker:
     ) -> None:
         number, publish, topics = batch.tp.partition, self.publisher.publish, self.topics
         stamps = np.array([record.timestamp for record in batch.records], np.int64)
-        slates = [(slate.user_id.encode(), encode(slate)) for slate in effects.slates]
-        feedback = [(record.user_id.encode(), encode(record)) for record in effects.feedback]
+        slates, feedback = effects.slate_pairs(), effects.feedback_pairs()
         await asyncio.gather(
             publish(topics.recommendations, number, slates),
             publish(topics.feedback, number, feedback),
             publish(topics.dead_letters, 0, [letter for _, letter in intake.dead]),
         )
         failpoints.reached("slates-published")
-        self.board.published(number, slates, effects.slates)
+        self.board.published(number, slates, lambda: effects.slates)
         self._observe(self.metrics.event_to_slate, stamps)
         if before is not None:
             await before  # states are stored in order; slates need not wait for the states of the batch before
@@ -320,7 +319,7 @@ class Worker:
         metrics.events.inc(len(batch.records))
         metrics.batch_size.observe(len(batch.records))
         metrics.batch_seconds.observe(seconds)
-        metrics.slates.inc(len(effects.slates))
+        metrics.slates.inc(sum(map(len, effects.ranked)))
         metrics.feedback.inc(len(effects.feedback))
         metrics.state_reads.labels("memory").inc(held)
         metrics.state_reads.labels("store").inc(read)
@@ -330,13 +329,9 @@ class Worker:
             metrics.joins.labels(str(result)).inc(count)
         for reason, _ in intake.dead:
             metrics.dead_letters.labels(reason).inc()
-        rewards: dict[str, list[float]] = {}
-        for record in effects.feedback:
-            if record.revision == 0:
-                rewards.setdefault(record.arm, []).append(record.label)
-        for arm, labels in rewards.items():
-            metrics.impressions.labels(arm).inc(len(labels))
-            metrics.reward.labels(arm).inc(sum(labels))
+        for arm, (count, total) in effects.rewards().items():
+            metrics.impressions.labels(arm).inc(count)
+            metrics.reward.labels(arm).inc(total)
 
 
 def tick_ms(core: Partition, idle_s: float, now_ms: int) -> int | None:

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from streams.core.explore import explore
 from streams.core.ports import Floats
-from streams.core.top import Candidates, candidates, in_order
+from streams.core.top import Candidates, candidates, in_order, joined
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 TILE = 64  # rows of one matrix product; a fixed shape keeps a row's result independent of the batch around it
+_PROBE, _OFTEN = 128, 0.1  # rows that show whether what is not allowed is often among the best
 _MARGIN = 12  # candidates beyond K, for the author cap; where they do not suffice more are taken
 
 
@@ -115,7 +116,7 @@ def rank(logits: Floats, allowed: Bools, authors: Ints, policy: Policy, seeds: N
     """
     bits = np.packbits(allowed, axis=1, bitorder="little")
     return rank_tiles(
-        lambda start, stop: logits[start:stop].copy(),
+        lambda rows: logits[rows],
         lambda rows, slots: logits[rows, slots],
         logits.shape[1], bits, authors, policy, seeds,
     )  # fmt: skip
@@ -125,13 +126,13 @@ def rank_products(
     queries: Floats, keys: Floats, bits: NDArray[np.uint8], authors: Ints, policy: Policy, seeds: NDArray[np.uint64]
 ) -> Ranked:
     """Make one slate per row of queries [B, D] against keys [N, D]; bits [B, N/8] say what is allowed."""
-    padded = np.zeros((-(-len(queries) // TILE) * TILE, queries.shape[1]), np.float32)
-    padded[: len(queries)] = queries
     tile = np.empty((TILE, len(keys)), np.float32)
+    padded = np.zeros((TILE, queries.shape[1]), np.float32)
 
-    def logits(start: int, stop: int) -> Floats:
-        np.matmul(padded[start : start + TILE], keys.T, out=tile)
-        return tile[: stop - start]
+    def logits(rows: Ints) -> Floats:
+        padded[: len(rows)] = queries[rows]
+        np.matmul(padded, keys.T, out=tile)
+        return tile[: len(rows)]
 
     def logits_at(rows: Ints, slots: Ints) -> Floats:
         found: Floats = (queries[rows] * keys[slots]).sum(axis=1, dtype=np.float32)
@@ -141,7 +142,7 @@ def rank_products(
 
 
 def rank_tiles(
-    logits: Callable[[int, int], Floats],
+    logits: Callable[[Ints], Floats],
     logits_at: Callable[[Ints, Ints], Floats],
     count: int,
     bits: NDArray[np.uint8],
@@ -152,58 +153,72 @@ def rank_tiles(
     """Make slates from logits that are computed 64 rows at a time and not kept.
 
     Args:
-      logits: returns those of rows [start, stop), to be overwritten.
+      logits: returns those of at most 64 rows, to be overwritten.
       logits_at: returns those of single rows and slots.
       count: N, videos.
       bits: [B, N/8] allowed, little bit first.
     """
-    rows = len(bits)
-    parts, wanted = [], min(count, policy.size + _MARGIN)
-    for start in range(0, rows, TILE):
-        stop = min(start + TILE, rows)
-        part = _best(logits(start, stop), bits[start:stop], authors, policy, wanted)
-        parts.append(part)
-    if not parts:
-        empty = np.zeros((0, policy.size), np.int64)
-        best, values, filled = empty, empty.astype(np.float32), np.zeros(0, np.int64)
-    else:
-        best, values, filled = (np.concatenate(column) for column in zip(*parts, strict=True))
+    best, values, filled = _bests(logits, count, bits, authors, policy)
     free = np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
     return _explored(best, values, filled, free, logits_at, count, bits, policy, seeds)
 
 
-def _best(
-    logits: Floats, bits: NDArray[np.uint8], authors: Ints, policy: Policy, wanted: int
+def _bests(
+    logits: Callable[[Ints], Floats], count: int, bits: NDArray[np.uint8], authors: Ints, policy: Policy
 ) -> tuple[Ints, Floats, Ints]:
-    """Return slots [B, K], logits [B, K] and how many of each row are filled."""
-    rows, count = logits.shape
-    forbidden = np.unpackbits(~bits, axis=1, count=count, bitorder="little").view(bool)
-    np.copyto(logits, -np.inf, where=forbidden)
-    if not (logits < np.inf).all():  # NaN or +inf
-        np.copyto(logits, -np.inf, where=~(logits < np.inf))
-    found = candidates(logits, wanted) if count else _nothing(rows)
-    slots, values = in_order(found, rows)
-    good = _admitted(slots, authors, policy)
-    short = ~found.whole & (good.sum(axis=1) < policy.size)
-    best, kept, filled = _compact(slots, values, good, policy)
-    for row in np.flatnonzero(short).tolist():  # the author cap took too many: look at more of this row
-        more = _one(logits[row : row + 1], authors, policy, min(count, 4 * wanted))
-        best[row], kept[row], filled[row] = more[0][0], more[1][0], more[2][0]
-    return best, kept, filled
+    """Return slots [B, K], logits [B, K] and how many of each row are filled.
+
+    What is not allowed is seldom among the best, so it is first left in and taken out of the candidates afterwards;
+    rows that this leaves short are done again without it, with ever more candidates. A batch in which that happens
+    often is done without it at once. The result is the same on each way.
+    """
+    rows = len(bits)
+    best = np.full((rows, policy.size), -1, np.int64)
+    values = np.full((rows, policy.size), -np.inf, np.float32)
+    filled = np.zeros(rows, np.int64)
+
+    def short_of(some: Ints, wanted: int, masked: bool) -> Ints:
+        """Fill rows; return those for which `wanted` candidates were too few."""
+        found = _candidates(logits, some, bits, count, wanted, masked)
+        slots, logit = in_order(found, len(some))
+        good = _admitted(slots, authors, policy)
+        best[some], values[some], filled[some] = _compact(slots, logit, good, policy)
+        left: Ints = some[~found.whole & (good.sum(axis=1) < policy.size)]
+        return left
+
+    if not rows or not count:
+        return best, values, filled
+    every, wanted = np.arange(rows), min(count, policy.size + _MARGIN)
+    probe, rest = every[:_PROBE], every[_PROBE:]
+    short = short_of(probe, wanted, masked=False)
+    seldom = len(short) <= _OFTEN * len(probe)
+    again = [short, short_of(rest, wanted, masked=False) if seldom and len(rest) else rest]
+    todo = np.concatenate(again)
+    while len(todo):
+        todo = short_of(todo, wanted, masked=True)
+        wanted = min(count, 4 * wanted)
+    return best, values, filled
 
 
-def _one(logits: Floats, authors: Ints, policy: Policy, wanted: int) -> tuple[Ints, Floats, Ints]:
-    found = candidates(logits, wanted)
-    slots, values = in_order(found, 1)
-    good = _admitted(slots, authors, policy)
-    if not found.whole[0] and wanted < logits.shape[1] and good.sum() < policy.size:
-        return _one(logits, authors, policy, min(logits.shape[1], 4 * wanted))
-    return _compact(slots, values, good, policy)
-
-
-def _nothing(rows: int) -> Candidates:
-    none = np.zeros(0, np.int64)
-    return Candidates(none, none, np.zeros(0, np.float32), np.ones(rows, bool))
+def _candidates(
+    logits: Callable[[Ints], Floats], rows: Ints, bits: NDArray[np.uint8], count: int, wanted: int, masked: bool
+) -> Candidates:
+    """Return candidates of rows that are allowed and finite; with `masked`, nothing else can push them out."""
+    parts = []
+    for start in range(0, len(rows), TILE):
+        some = rows[start : start + TILE]
+        tile = logits(some)
+        if masked:
+            forbidden = np.unpackbits(~bits[some], axis=1, count=count, bitorder="little").view(bool)
+            np.copyto(tile, -np.inf, where=forbidden)
+            np.copyto(tile, -np.inf, where=~(np.abs(tile) < np.inf))
+        parts.append(candidates(tile, wanted))
+    found = joined(parts, TILE)
+    if masked:
+        return found
+    allowed = (bits[rows[found.rows], found.slots >> 3] >> (found.slots & 7).astype(np.uint8)) & 1
+    keep = np.flatnonzero(allowed.astype(bool) & (found.logits < np.inf))
+    return Candidates(found.rows[keep], found.slots[keep], found.logits[keep], found.whole)
 
 
 def _admitted(slots: Ints, authors: Ints, policy: Policy) -> Bools:

@@ -1,50 +1,182 @@
-"""Records of a batch made of its columns: one pass each, with as little as possible done per event."""
+"""Records of a batch made of its columns: nothing is built per event but what is written.
+
+`SlateRecords` and `FeedbackRecords` are sequences of `Slate` and `Feedback` for whoever looks at them; what goes to
+Kafka is `pairs()`, keys and encoded values, for which the numbers are laid out as MessagePack by the batch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, overload
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.behaviour import expand, labels_of
-from streams.core.events import EventType, Feedback, Slate
+from streams.core.behaviour import BEHAVIOUR_SIZE, expand, labels_of
+from streams.core.events import CERTAIN, EventType, Feedback, Record, Slate
 from streams.core.plan import Plan
 from streams.core.pool import FreshPool
 from streams.core.ports import Floats, Scorer
 from streams.core.ranking import Ranked
 
 Ints = NDArray[np.int64]
+Pairs = list[tuple[bytes, bytes]]
 _NAMES = [kind.value for kind in EventType]
+_encode = msgspec.msgpack.Encoder().encode
+_FLOAT = np.dtype([("tag", "u1"), ("value", ">f4")])  # a MessagePack float 32
+_TAG, _ARRAY = 0xCA, 0xDC
+
+
+class _Written(Record, frozen=True, gc=False):
+    """A record as it is written; its numbers are encoded already."""
+
+
+class _WrittenSlate(_Written, frozen=True, gc=False):
+    slate_id: str
+    user_id: str
+    event_id: str
+    event_time_ms: int
+    made_ms: int
+    state_offset: int
+    model_version: int
+    trained_through: int
+    youngest_ms: int
+    oldest_ms: int
+    candidates: int
+    video_ids: list[str]
+    scores: msgspec.Raw
+    explored: list[int]
+    explored_propensity: msgspec.Raw
+    propensity: msgspec.Raw
+    arm: str = "online"
+
+
+class _WrittenFeedback(_Written, frozen=True, gc=False):
+    impression_id: str
+    user_id: str
+    video_id: str
+    revision: int
+    offset: int
+    event_time_ms: int
+    impression_ms: int
+    outcome: str
+    watch_ratio: float
+    label: float
+    behaviour: msgspec.Raw
+    arm: str = "online"
+
+
+def packed_floats(rows: NDArray[Any], counts: Sequence[int]) -> list[msgspec.Raw]:
+    """Return the first `counts` of each row [B, K] as MessagePack arrays of 32-bit floats."""
+    width = rows.shape[1]
+    laid = np.empty((len(rows), 3 + 5 * width), np.uint8)
+    laid[:, 0] = _ARRAY
+    laid[:, 1:3] = np.array(counts, ">u2").view(np.uint8).reshape(len(rows), 2)
+    cells = np.empty(rows.shape, _FLOAT)
+    cells["tag"], cells["value"] = _TAG, rows
+    laid[:, 3:] = cells.view(np.uint8)
+    data, size = laid.tobytes(), laid.shape[1]
+    return [
+        msgspec.Raw(data[start : start + 3 + 5 * count])
+        for start, count in zip(range(0, len(data), size), counts, strict=True)
+    ]
+
+
+def _packed_each(values: NDArray[Any]) -> list[msgspec.Raw]:
+    """Return values [B] as MessagePack 32-bit floats."""
+    cells = np.empty(len(values), _FLOAT)
+    cells["tag"], cells["value"] = _TAG, values
+    data = cells.tobytes()
+    return [msgspec.Raw(data[start : start + 5]) for start in range(0, len(data), 5)]
+
+
+@dataclass(frozen=True)
+class SlateRecords(Sequence[Slate]):
+    """Slates of one arm.
+
+    Attributes:
+      places: int64 [B], the events of the plan that made them.
+      name: begins their ids.
+      rest: propensity of positions that are not explored.
+      scores: float32 [B, K].
+    """
+
+    plan: Plan
+    places: Ints
+    ranked: Ranked
+    name: str
+    arm: str
+    rest: float
+    version: int
+    trained_through: int
+    ids: list[list[str]]
+    scores: Floats
+    explored: list[list[int]]
+    ages: tuple[list[int], list[int], list[int]]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, row: int) -> Slate: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> Sequence[Slate]: ...
+
+    def __getitem__(self, row: int | slice) -> Slate | Sequence[Slate]:
+        if isinstance(row, slice):
+            return [self[one] for one in range(*row.indices(len(self)))]
+        place = int(self.places[row])
+        event, offset = self.plan.events[place], int(self.plan.offsets[place])
+        youngest, oldest, candidates = (column[row] for column in self.ages)
+        return Slate(
+            slate_id=f"{self.name}{offset}", user_id=event.user_id, event_id=event.event_id,
+            event_time_ms=event.event_time_ms, made_ms=int(self.plan.now_ms[place]), state_offset=offset,
+            model_version=self.version, trained_through=self.trained_through, youngest_ms=youngest, oldest_ms=oldest,
+            candidates=candidates, video_ids=self.ids[row], scores=self.scores[row, : len(self.ids[row])].tolist(),
+            explored=self.explored[row], explored_propensity=float(self.ranked.chance[row]), propensity=self.rest,
+            arm=self.arm,
+        )  # fmt: skip
+
+    def pairs(self) -> Pairs:
+        """Return keys and values to be published."""
+        plan, places, name, arm = self.plan, self.places, self.name, self.arm
+        version, trained = self.version, self.trained_through
+        events = plan.events
+        (rest,) = _packed_each(np.array([self.rest]))
+        return [
+            (user.encode(), _encode(_WrittenSlate(
+                slate_id=f"{name}{offset}", user_id=user, event_id=event.event_id, event_time_ms=event.event_time_ms,
+                made_ms=now, state_offset=offset, model_version=version, trained_through=trained, youngest_ms=young,
+                oldest_ms=old, candidates=fresh, video_ids=ids, scores=scores, explored=positions,
+                explored_propensity=chance, propensity=rest, arm=arm,
+            )))
+            for event, user, offset, now, young, old, fresh, ids, scores, positions, chance in zip(
+                [events[place] for place in places.tolist()], [plan.users[place] for place in places.tolist()],
+                plan.offsets[places].tolist(), plan.now_ms[places].tolist(), *self.ages, self.ids,
+                packed_floats(self.scores, [len(ids) for ids in self.ids]), self.explored,
+                _packed_each(self.ranked.chance), strict=True,
+            )
+        ]  # fmt: skip
 
 
 def slate_records(
     plan: Plan, places: Ints, ranked: Ranked, name: str, arm: str, rest: float, pool: FreshPool, scorer: Scorer
-) -> list[Slate]:
+) -> SlateRecords:
     """Return the slates of the events at `places`; `name` begins their ids."""
-    videos = pool.ids[ranked.slots].tolist()
-    with np.errstate(over="ignore"):
-        scores = np.round(1.0 / (1.0 + np.exp(-ranked.logits.astype(np.float64))), 6).tolist()
+    ids = pool.ids[ranked.slots].tolist()
     size = ranked.slots.shape[1]
     for row in np.flatnonzero(ranked.count < size).tolist():
-        count = int(ranked.count[row])
-        videos[row], scores[row] = videos[row][:count], scores[row][:count]
-    explored = _explored(ranked)
-    youngest, oldest, candidates = _ages(pool, plan.now_ms[places])
-    events, users, version, trained = plan.events, plan.users, scorer.version, scorer.trained_through
-    return [
-        Slate(
-            slate_id=f"{name}{offset}", user_id=users[place], event_id=events[place].event_id,
-            event_time_ms=events[place].event_time_ms, made_ms=now, state_offset=offset, model_version=version,
-            trained_through=trained, youngest_ms=young, oldest_ms=old, candidates=fresh, video_ids=ids, scores=points,
-            explored=positions, explored_propensity=chance, propensity=rest, arm=arm,
-        )
-        for place, offset, now, young, old, fresh, ids, points, positions, chance in zip(
-            places.tolist(), plan.offsets[places].tolist(), plan.now_ms[places].tolist(), youngest, oldest, candidates,
-            videos, scores, explored, ranked.chance.tolist(), strict=True,
-        )
-    ]  # fmt: skip
+        ids[row] = ids[row][: int(ranked.count[row])]
+    one = np.float32(1.0)
+    scores = one / (one + np.exp(np.minimum(-ranked.logits, np.float32(80.0))))
+    return SlateRecords(
+        plan, places, ranked, name, arm, rest, scorer.version, scorer.trained_through, ids, scores,
+        _explored(ranked), _ages(pool, plan.now_ms[places]),
+    )  # fmt: skip
 
 
 def _explored(ranked: Ranked) -> list[list[int]]:
@@ -58,24 +190,21 @@ def _explored(ranked: Ranked) -> list[list[int]]:
 def _ages(pool: FreshPool, now_ms: Ints) -> tuple[list[int], list[int], list[int]]:
     """Return publication times of the youngest and oldest candidate, and how many there are, at each moment [B]."""
     moments, which = np.unique(now_ms, return_inverse=True)
-    found: dict[bytes, tuple[int, int, int]] = {}
-    rows = []
+    first, last = pool.fresh(int(moments[0])), pool.fresh(int(moments[-1]))
+    same = np.array_equal(first, last)
+    rows: list[tuple[int, int, int]] = []
     published = pool.published_ms[: pool.size]
     for moment in moments.tolist():
-        fresh = pool.fresh(moment)
-        key = fresh.tobytes()
-        if key not in found:
-            some = published[fresh]
-            youngest = int(some.max(initial=0))
-            found[key] = youngest, int(some.min()) if len(some) else -1, len(some)
-        youngest, oldest, count = found[key]
-        rows.append((youngest, moment if oldest < 0 else min(oldest, moment), count))
+        if not rows or not same:
+            some = published[first if same else pool.fresh(moment)]
+            youngest, oldest, count = int(some.max(initial=0)), int(some.min(initial=moment)), len(some)
+        rows.append((youngest, min(oldest, moment), count))
     table = np.array(rows, np.int64).reshape(-1, 3)[which]
     return table[:, 0].tolist(), table[:, 1].tolist(), table[:, 2].tolist()
 
 
 class Stepped(Protocol):
-    """What feedback of a batch is made of; see `streams.core.step`."""
+    """What feedback of a batch is made of; see `streams.core.columns`."""
 
     plan: Plan
     numbers: NDArray[np.float16]
@@ -85,20 +214,88 @@ class Stepped(Protocol):
     codes: Ints
 
 
-def feedback_records(batch: Stepped, places: Ints, arm: Callable[[str], str]) -> list[Feedback]:
-    """Return the records of outcomes that are complete in themselves: no slate, nothing open."""
-    plan = batch.plan
-    inputs: Floats = expand(batch.numbers[places], batch.flags[places])
-    labels = labels_of(batch.ratios[places], batch.masks[places]).tolist()
-    events, users = plan.events, plan.users
-    return [
-        Feedback(
-            impression_id=events[place].event_id, user_id=users[place], video_id=events[place].video_id or "",
-            revision=0, offset=offset, event_time_ms=events[place].event_time_ms, impression_ms=now,
-            outcome=_NAMES[code], watch_ratio=ratio, label=graded, behaviour=behaviour, arm=arm(users[place]),
-        )
-        for place, offset, now, code, ratio, graded, behaviour in zip(
-            places.tolist(), plan.offsets[places].tolist(), plan.now_ms[places].tolist(), batch.codes[places].tolist(),
-            batch.ratios[places].tolist(), labels, inputs.tolist(), strict=True,
-        )
-    ]  # fmt: skip
+class FeedbackRecords(Sequence[Feedback]):
+    """Feedback of a batch: outcomes that are complete in themselves, and what was joined one by one.
+
+    Args:
+      places: int64 [M], events whose outcome is complete in itself, ascending.
+      joined: other records, by the event that they belong behind; those of closings with their rank before it.
+    """
+
+    def __init__(
+        self, batch: Stepped, places: Ints, joined: list[tuple[int, int, Feedback]], arm: Callable[[str], str]
+    ) -> None:
+        plan = batch.plan
+        self._plan, self._arm = plan, arm
+        self._places: list[int] = places.tolist()
+        self._labels: list[float] = labels_of(batch.ratios[places], batch.masks[places]).tolist()
+        self._ratios: list[float] = batch.ratios[places].tolist()
+        self._names = [_NAMES[code] for code in batch.codes[places].tolist()]
+        self._inputs: Floats = expand(batch.numbers[places], batch.flags[places])
+        order: list[tuple[int, int, int]] = [(place, 2, row) for row, place in enumerate(self._places)]
+        order += [(place, rank, ~row) for row, (place, rank, _) in enumerate(joined)]
+        self._joined = [record for _, _, record in joined]
+        self._order = [at for _, _, at in (sorted(order, key=lambda one: one[:2]) if joined else order)]
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, row: int) -> Feedback: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> Sequence[Feedback]: ...
+
+    def __getitem__(self, row: int | slice) -> Feedback | Sequence[Feedback]:
+        if isinstance(row, slice):
+            return [self[one] for one in range(*row.indices(len(self)))]
+        at = self._order[row]
+        if at < 0:
+            return self._joined[~at]
+        place = self._places[at]
+        event = self._plan.events[place]
+        return Feedback(
+            impression_id=event.event_id, user_id=event.user_id, video_id=event.video_id or "", revision=0,
+            offset=int(self._plan.offsets[place]), event_time_ms=event.event_time_ms,
+            impression_ms=int(self._plan.now_ms[place]), outcome=self._names[at], watch_ratio=self._ratios[at],
+            label=self._labels[at], behaviour=self._inputs[at].tolist(), propensity=CERTAIN,
+            arm=self._arm(event.user_id),
+        )  # fmt: skip
+
+    def __iter__(self) -> Iterator[Feedback]:
+        return (self[row] for row in range(len(self)))
+
+    def pairs(self) -> Pairs:
+        """Return keys and values to be published."""
+        plan, places, arm = self._plan, self._places, self._arm
+        offsets, now = plan.offsets[places].tolist(), plan.now_ms[places].tolist()
+        complete = [
+            (user.encode(), _encode(_WrittenFeedback(
+                impression_id=event.event_id, user_id=user, video_id=event.video_id, revision=0, offset=offset,
+                event_time_ms=event.event_time_ms, impression_ms=at, outcome=name, watch_ratio=ratio, label=graded,
+                behaviour=behaviour, arm=arm(user),
+            )))
+            for event, user, offset, at, name, ratio, graded, behaviour in zip(
+                [plan.events[place] for place in places], [plan.users[place] for place in places], offsets, now,
+                self._names, self._ratios, self._labels,
+                packed_floats(self._inputs, [BEHAVIOUR_SIZE] * len(places)), strict=True,
+            )
+        ]  # fmt: skip
+        if not self._joined:
+            return complete
+        joined = [(record.user_id.encode(), _encode(record)) for record in self._joined]
+        return [joined[~at] if at < 0 else complete[at] for at in self._order]
+
+    def rewards(self) -> dict[str, tuple[int, float]]:
+        """Return by arm how many impressions were labelled first here, and the sum of these labels."""
+        counts: Counter[str] = Counter()
+        sums: Counter[str] = Counter()
+        firsts = [(record.arm, record.label) for record in self._joined if not record.revision]
+        firsts += [
+            (self._arm(self._plan.users[place]), graded)
+            for place, graded in zip(self._places, self._labels, strict=True)
+        ]
+        for arm, graded in firsts:
+            counts[arm] += 1
+            sums[arm] += graded  # type: ignore[assignment]  # a Counter of sums
+        return {arm: (count, float(sums[arm])) for arm, count in counts.items()}

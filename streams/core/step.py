@@ -24,7 +24,7 @@ from streams.core.plan import Arrivals, Closing, Deadlines, Ints, Plan, waves_of
 from streams.core.pool import FreshPool
 from streams.core.ports import Floats, Scorer
 from streams.core.ranking import Ranked
-from streams.core.records import feedback_records, slate_records
+from streams.core.records import FeedbackRecords, SlateRecords, slate_records
 from streams.core.slates import Slated, rank_slates
 from streams.core.state import UserStates
 
@@ -35,12 +35,36 @@ _DIGITS = 19  # an offset has fewer
 
 @dataclass
 class Effects:
-    """What a batch asks the shell to do."""
+    """What a batch asks the shell to do.
 
-    slates: list[Slate] = field(default_factory=list)
-    feedback: list[Feedback] = field(default_factory=list)
-    touched: dict[str, None] = field(default_factory=dict)  # users whose state changed, in order
+    Attributes:
+      ranked: slates, a part for each arm.
+      feedback: records in the order of their events.
+      touched: users whose state changed, in order.
+    """
+
+    ranked: list[SlateRecords] = field(default_factory=list)
+    feedback: FeedbackRecords | tuple[()] = ()
+    touched: dict[str, None] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def slates(self) -> list[Slate]:
+        """The slates as records, made anew at each look."""
+        return [slate for part in self.ranked for slate in part]
+
+    def slate_pairs(self) -> list[tuple[bytes, bytes]]:
+        """Return keys and values of the slates to be published."""
+        parts = [part.pairs() for part in self.ranked]
+        return parts[0] if len(parts) == 1 else [pair for part in parts for pair in part]
+
+    def feedback_pairs(self) -> list[tuple[bytes, bytes]]:
+        """Return keys and values of the feedback to be published."""
+        return self.feedback.pairs() if self.feedback else []
+
+    def rewards(self) -> dict[str, tuple[int, float]]:
+        """Return by arm how many impressions were labelled first, and the sum of these labels."""
+        return self.feedback.rewards() if self.feedback else {}
 
 
 class Partition:
@@ -239,7 +263,8 @@ class Partition:
                 )
                 self._remember(mine, ranked, batch, slated, scorer)
                 name = f"{self.config.topic_key}{self.number}-"
-                effects.slates += slate_records(plan, mine, ranked, name, arm, self._rest, self.pool, scorer)
+                made = slate_records(plan, mine, ranked, name, arm, self._rest, self.pool, scorer)
+                effects.ranked.append(made)
         for entry, place in batch.unranked:
             entry.model_version = int(slated.versions[place])
             entry.propensity = slated.propensity(place, entry.position)
@@ -264,19 +289,16 @@ class Partition:
 
     def _feedback(self, batch: Columns, effects: Effects) -> None:
         plan, arm = batch.plan, self.config.arm
-        fast = batch.stepped & ~batch.slow
-        effects.feedback = feedback_records(batch, np.flatnonzero(fast), arm)
-        if not batch.joined and not batch.closed:
-            return
-        ordered = [(place, 2, one) for place, one in zip(np.flatnonzero(fast).tolist(), effects.feedback, strict=True)]
-        inputs = expand(batch.numbers, batch.flags)
+        joined: list[tuple[int, int, Feedback]] = []
         for before, user, made in batch.closed:
-            ordered += [(before, 1, feedback_of(one, user, arm(user), [])) for one in made]
+            joined += [(before, 1, feedback_of(one, user, arm(user), [])) for one in made]
             effects.counts[Join.PROVISIONAL] += len(made)
-        for place, one in batch.joined.items():
-            user = plan.users[place]
-            ordered.append((place, 2, feedback_of(one, user, arm(user), inputs[place].tolist())))
-        effects.feedback = [record for _, _, record in sorted(ordered, key=lambda entry: entry[:2])]
+        if batch.joined:
+            inputs = expand(batch.numbers, batch.flags)
+            for place, one in batch.joined.items():
+                user = plan.users[place]
+                joined.append((place, 2, feedback_of(one, user, arm(user), inputs[place].tolist())))
+        effects.feedback = FeedbackRecords(batch, np.flatnonzero(batch.stepped & ~batch.slow), joined, arm)
 
 
 def rebuild(states: UserStates, rows: Ints, pool: FreshPool, scorer: Scorer) -> Floats:

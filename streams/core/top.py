@@ -6,6 +6,7 @@ bound that at least W logits reach. What reaches it, about 1.1 W a row, is sorte
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,9 +49,21 @@ def candidates(logits: Floats, wanted: int) -> Candidates:
         maxima = np.concatenate([logits[:, :full].reshape(rows, -1, groups).max(axis=1), logits[:, full:]], axis=1)
         place = maxima.shape[1] - wanted
         bound = np.maximum(np.partition(maxima, place, axis=1)[:, place], _LOWEST)
-    flat = np.flatnonzero(logits >= bound[:, None])
+    flat = np.flatnonzero(logits >= bound[:, None])  # never what is not a number
     row = flat // count if count else flat
-    return Candidates(row, flat - row * count, logits.ravel()[flat], bound == _LOWEST)
+    whole = (bound == _LOWEST) | (wanted >= count)
+    return Candidates(row, flat - row * count, logits.ravel()[flat], whole)
+
+
+def joined(parts: Sequence[Candidates], tile: int) -> Candidates:
+    """Return candidates of tiles of `tile` rows as one batch."""
+    if len(parts) == 1:
+        return parts[0]
+    rows = [part.rows + number * tile for number, part in enumerate(parts)]
+    slots, logits = [part.slots for part in parts], [part.logits for part in parts]
+    return Candidates(
+        np.concatenate(rows), np.concatenate(slots), np.concatenate(logits), np.concatenate([p.whole for p in parts])
+    )
 
 
 def in_order(found: Candidates, rows: int) -> tuple[NDArray[np.int64], Floats]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -31,8 +31,10 @@ class Board:
         self._slates: OrderedDict[bytes, tuple[int, bytes]] = OrderedDict()
         self._waiting: dict[str, list[asyncio.Future[Slate]]] = {}
 
-    def published(self, partition: int, records: Sequence[tuple[bytes, bytes]], slates: Iterable[Slate]) -> None:
-        """Take slates that Kafka has acknowledged, encoded and as they are, in the same order."""
+    def published(
+        self, partition: int, records: Sequence[tuple[bytes, bytes]], slates: Callable[[], Iterable[Slate]]
+    ) -> None:
+        """Take slates that Kafka has acknowledged; as records they are only asked for when somebody waits for one."""
         held = self._slates
         for key, value in records:
             old = held.pop(key, None)
@@ -41,7 +43,7 @@ class Board:
         while self._bytes > self._kept_bytes:
             self._bytes -= len(held.popitem(last=False)[1][1])
         if self._waiting:
-            for slate in slates:
+            for slate in slates():
                 for future in self._waiting.pop(slate.event_id, ()):
                     if not future.done():
                         future.set_result(slate)

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.codecs import encode
-from streams.core.events import EventType
+from streams.codecs import Decoder, encode
+from streams.core.events import EventType, Feedback, Slate
 from streams.core.pool import FreshPool
 from streams.core.ranking import Policy
 from streams.core.state import StateShape
 from streams.core.step import Partition, StepConfig
 from tests.fakes import FakeScorer, event, video
+
+decode_slate, decode_feedback = Decoder(Slate), Decoder(Feedback)
+
+
+def shown(record):
+    """Return a record as plain values, 32-bit floats as such."""
+    plain = msgspec.to_builtins(record)
+
+    def single(value):
+        if isinstance(value, list | tuple):
+            return [single(one) for one in value]
+        return float(np.float32(value)) if isinstance(value, float) else value
+
+    return {name: single(value) for name, value in plain.items()}
+
 
 CONFIG = StepConfig(
     policy=Policy(size=5, minimum=2, threshold=0.2, author_cap=2, exploration=0.3),
@@ -77,9 +94,14 @@ class Shell:
     def run(self, events, durable=lambda user: True) -> None:
         """Apply a batch; only users for whom `durable` holds reach the store, as when a kill comes between sends."""
         effects = self.core.apply(self.core.plan(events), lambda arm: self.scorer)
+        written = dict(zip((slate.slate_id for slate in effects.slates), effects.slate_pairs(), strict=True))
         for slate in effects.slates:
-            self.slates.setdefault(slate.slate_id, encode(slate))
-        self.feedback.extend(effects.feedback)
+            key, value = written[slate.slate_id]
+            assert (key.decode(), shown(decode_slate(value))) == (slate.user_id, shown(slate))
+            self.slates.setdefault(slate.slate_id, value)
+        self.feedback.extend(decode_feedback(value) for _, value in effects.feedback_pairs())
+        newest = self.feedback[len(self.feedback) - len(effects.feedback) :]
+        assert list(map(shown, effects.feedback)) == list(map(shown, newest))
         self.counts.update(effects.counts)
         packed = self.core.states.pack(list(effects.touched))
         self.store.update({key: record for key, record in packed.items() if durable(key[1:3].decode())})

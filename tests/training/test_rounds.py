@@ -9,7 +9,7 @@ from model.batches import BatchShape, batches
 from model.catalogue import Catalogue
 from model.config import ModelConfig
 from model.examples import Examples, Limits
-from model.train import Learner, RoundOptions
+from model.train import Learner, RoundAbandoned, RoundOptions
 from model.weights import check, initial
 from tests.training.world import World
 
@@ -128,3 +128,14 @@ def test_a_user_with_many_examples_has_a_bounded_share(net, world):
     done = found.round()
     assert done.new <= 200 + 16
     assert done.through == 320
+
+
+def test_a_round_ends_at_once_when_asked_to_stop(net, world):
+    found = learner(net("interaction"), world, records=600)
+    steps = iter([False, False, True])
+    found.stopping = lambda: next(steps)
+    waiting = list(found.store.fresh)
+    with pytest.raises(RoundAbandoned):
+        found.round()
+    assert found.net.steps == 2
+    assert list(found.store.fresh) == waiting

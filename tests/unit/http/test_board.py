@@ -17,7 +17,7 @@ def slate(user, event_id="e"):
 
 
 def put(board, partition, *slates):
-    board.published(partition, [(one.user_id.encode(), encode(one)) for one in slates], slates)
+    board.published(partition, [(one.user_id.encode(), encode(one)) for one in slates], lambda: slates)
 
 
 def test_the_last_slate_of_a_user_is_held():

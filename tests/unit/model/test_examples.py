@@ -174,3 +174,21 @@ def test_explored_slots_and_outcomes_that_never_came_have_their_weights():
     store.add(record(2, propensity=0.001))
     store.add(provisional(3, propensity=0.001))
     assert store.weight[:3].tolist() == [1.0, 3.0, 1.5]
+
+
+def test_videos_that_nothing_refers_to_are_forgotten_beyond_the_bound():
+    store = Examples(catalogue(), Limits(users=3, steps=8, examples=10, videos=20))  # the catalogue has 40
+    for offset, video in enumerate(("v3", "v39", "v3", "v7"), start=1):
+        store.add(record(offset, video=video))
+    known = store.catalogue.features["key"][store.video[:4]].tolist()
+    stepped = store.catalogue.features["key"][store.step_video[0, :4]].tolist()
+    store.trim_videos()
+    assert len(store.catalogue) == 12  # the newest ten, v3 and v7
+    assert store.catalogue.features["key"][store.video[:4]].tolist() == known
+    assert store.catalogue.features["key"][store.step_video[0, :4]].tolist() == stepped
+    assert store.usable(np.arange(4)).tolist() == [0, 1, 2, 3]
+    before = len(store.catalogue)
+    store.add(record(9, video="v39"))
+    store.add(record(10, video="v1"))  # forgotten, so it waits until it is published again
+    assert len(store.catalogue) == before + 1
+    assert store.usable(np.arange(6)).tolist() == [0, 1, 2, 3, 4]

@@ -1,0 +1,42 @@
+"""The command `freshloop bench`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+bench_app = typer.Typer(
+    no_args_is_help=True, help="Measure this installation; each prints its ratio and how to repeat."
+)
+
+Json = Annotated[bool, typer.Option("--json", help="The last line of the output is one JSON object.")]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _show(result: dict[str, Any], as_json: bool) -> None:
+    result = result | {"command": f"freshloop {' '.join(sys.argv[1:])}"}
+    if as_json:
+        print(json.dumps(result))
+        return
+    for name, value in result.items():
+        print(f"{name:26} {json.dumps(value) if isinstance(value, dict | list) else value}")
+
+
+@bench_app.command()
+def pipeline(
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contestant.")] = 5,
+    events: Annotated[int, typer.Option(min=20_000, help="Events that are there to be read.")] = 200_000,
+    seconds: Annotated[float, typer.Option(min=1, help="Longest turn, after its warm-up.")] = 8.0,
+    only: Annotated[str, typer.Option(help="Contestants, comma-separated.")] = "limit,freshloop,quixstreams,bytewax",
+    as_json: Json = False,
+) -> None:
+    """Events per second of one worker, against the limit of the machine and against other stream processors."""
+    from benchmarks.pipeline import run
+
+    _show(run(only.split(","), rounds, events, seconds, _say), as_json)

@@ -9,7 +9,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 PACKAGES := streams model producers deploy benchmarks
 
-.PHONY: help setup demo test tools lint lock clean
+.PHONY: help setup demo test faults tools lint lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,6 +39,9 @@ demo: setup  ## run the whole loop on this machine; Ctrl-C stops it. ARGS="--hel
 
 test: lint tools  ## set up, check style, types and imports, run all tests. ARGS="-k name" picks some
 	@$(BIN)/python -m pytest $(ARGS)
+
+faults: setup  ## kill, pause and damage everything, for about an hour, and compare. ARGS="--only kills" picks some
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 tools:  ## install Chromium and Prometheus for the tests that use them, where that is possible (Debian, as root)
 	@missing=; \

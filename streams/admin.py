@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Iterator
@@ -9,11 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, MemberToRemove
 from kafka.errors import KafkaError, for_code
 
 from streams.config import ConfigError, Settings
 from streams.topics import Topics, TopicSpec
+
+log = logging.getLogger("freshloop.worker")
 
 CONNECT_TIMEOUT_S = 3.0
 REQUEST_TIMEOUT_MS = 15_000
@@ -153,6 +156,20 @@ def require_topics(settings: Settings) -> dict[str, str]:
         return {
             topic["name"]: str(topic["topic_id"]) for topic in client.describe_topics([spec.name for spec in specs])
         }
+
+
+def leave_group(settings: Settings, instance: str) -> None:
+    """Take a worker that stops out of the consumer group, so that its partitions need not wait for its session to end.
+
+    A static member does not leave by itself, so that a restart is quick. Failing is no harm: the session ends later.
+    """
+    logging.getLogger("kafka").setLevel(logging.WARNING)
+    try:
+        with admin_client(settings) as client:
+            member = MemberToRemove(group_instance_id=instance, reason="the worker was stopped")
+            client.remove_group_members(settings.app_id, [member])
+    except ConfigError as error:
+        log.info("the worker did not leave its group at once: %s", error)
 
 
 def _advice(problems: list[Problem]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import faust
 from faust.types import TP
 
+from streams.admin import leave_group
 from streams.batches import Batch, BatchConsumer, BatchTopic, BatchTransport
 from streams.config import Settings
 from streams.worker import Worker, die
@@ -27,6 +28,7 @@ class FreshloopApp(faust.App):
         """Let the worker finish what is in flight."""
         await self.freshloop_worker.stop()
         await super().on_shutdown()
+        await asyncio.to_thread(leave_group, self.freshloop_worker.settings, self.freshloop_worker.name)
 
     def _new_transport(self) -> Any:
         return BatchTransport(self.conf.broker_consumer, self)
@@ -69,6 +71,7 @@ def make_app(settings: Settings, worker: Worker) -> FreshloopApp:
     @app.on_rebalance_complete.connect
     async def recover(sender: Any, /, *args: Any, signal: Any, **kwargs: Any) -> None:
         consumer: Any = app.consumer
+        consumer.on_overslept = die
         consumer.start_positions = lambda committed: _start_positions(worker, consumer, committed)
         mine = {tp.partition for tp in consumer.assignment() if tp.topic == worker.topics.events}
         await _or_die(worker.take_over(mine))
@@ -81,11 +84,8 @@ async def _on_event(app: Any, worker: Worker, event: Any) -> None:
     batch: Batch = event.value
     consumer: BatchConsumer = app.consumer
     message = event.message
-    if not consumer.is_current(batch):
-        consumer.ack(message)
-        return
     lag = max(0, (consumer.highwater(batch.tp) or 0) - batch.end)
-    await _or_die(worker.process(batch, lambda: consumer.ack(message), lag))
+    await _or_die(worker.process(batch, lambda: consumer.ack(message), lag, lambda: consumer.is_current(batch)))
 
 
 async def _start_positions(worker: Worker, consumer: BatchConsumer, committed: Any) -> dict[TP, int]:

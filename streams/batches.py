@@ -7,8 +7,10 @@ per message. What is replaced here is pinned by version and watched by `tests/un
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, cast
 
 import aiokafka
@@ -17,6 +19,7 @@ from faust.topics import Topic
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, ConsumerMessage, Message
 
+from streams import failpoints
 from streams.watermark import RangeWatermark
 
 #: Given the committed offsets (absent when there is none), returns where each partition goes on.
@@ -40,6 +43,13 @@ class Batch:
     epoch: int
 
 
+class Overslept(Exception):
+    """The process did not run for longer than its session lasts: its partitions may be another worker's by now."""
+
+    def __init__(self, slept_s: float) -> None:
+        super().__init__(f"the process did not run for {slept_s:.1f} s, longer than its session lasts")
+
+
 class BatchConsumerThread(AIOKafkaConsumerThread):
     """Knows, in the thread that fetches, the position from which each batch was fetched."""
 
@@ -47,6 +57,31 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
         super().__post_init__()
         self._positions: dict[TP, int] = {}
         self.epoch = 0
+        self._beat_at = monotonic()
+        self._beating: asyncio.Task[None] | None = None
+
+    async def on_start(self) -> None:
+        """Connect, and watch that this thread, which sends the heartbeats, runs."""
+        self._beating = self.thread_loop.create_task(self._beat())
+        await super().on_start()
+
+    async def on_thread_stop(self) -> None:
+        """Disconnect."""
+        if self._beating is not None:
+            self._beating.cancel()
+        await super().on_thread_stop()
+
+    def overslept_s(self) -> float:
+        """Return for how long this thread did not run, when that is longer than a session lasts; else 0."""
+        gap = monotonic() - self._beat_at
+        return gap if gap > self.app.conf.broker_session_timeout else 0.0
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(0.25)
+            if slept := self.overslept_s():
+                cast(BatchConsumer, self.consumer).on_overslept(Overslept(slept))
+            self._beat_at = monotonic()
 
     def new_epoch(self) -> None:
         """Make every batch fetched so far stale."""
@@ -89,6 +124,10 @@ class BatchConsumer(Consumer):
 
     start_positions: StartPositions
 
+    @staticmethod
+    def on_overslept(error: Exception) -> None:
+        """Called in another thread when the process was stopped for longer than its session; set by the worker."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._watermarks: dict[TP, RangeWatermark] = {}
@@ -102,7 +141,8 @@ class BatchConsumer(Consumer):
 
     def is_current(self, batch: Batch) -> bool:
         """Return whether the batch was fetched under the present assignment and position."""
-        return batch.epoch == self._batches.epoch and batch.tp in self._watermarks
+        known = batch.epoch == self._batches.epoch and batch.tp in self._watermarks
+        return known and not self._batches.overslept_s()
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         batch: Batch = record
@@ -133,6 +173,12 @@ class BatchConsumer(Consumer):
     def _new_offset(self, tp: TP) -> int | None:
         watermark = self._watermarks.get(tp)
         return watermark.position if watermark else None
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        done = await super()._commit_offsets(offsets, start_new_transaction)
+        if done:
+            failpoints.reached("committed")
+        return done
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Holes are part of the batch that follows them."""

@@ -16,6 +16,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from streams import failpoints
+
 CONFIG_FILE = "freshloop.toml"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -66,6 +68,7 @@ class Settings(BaseSettings):
     commit_interval_s: Seconds = Field(0.5, description="Time between offset commits.")
     session_timeout_s: Annotated[float, Field(ge=6.0)] = Field(10.0, description="A silent worker is dead after this.")
     cached_users: Count = Field(100_000, description="User states held in memory per worker.")
+    failpoint: str = Field("", description="For tests: POINT[:COUNT[:ACTION]] at which a worker fails; empty: nowhere.")
     slates: Literal["every", "latest"] = Field("every", description="A slate per event, or a user's latest per batch.")
 
     # Feed
@@ -121,6 +124,13 @@ class Settings(BaseSettings):
     content_schemes: str = Field(
         "file,memory,s3,gs,az,abfs", description="Kinds of address a clip may be read from, comma-separated."
     )
+
+    @field_validator("failpoint")
+    @classmethod
+    def _failpoint(cls, value: str) -> str:
+        if value:
+            failpoints.parse(value)
+        return value
 
     @field_validator("brokers")
     @classmethod

@@ -20,6 +20,7 @@ class Out(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp_ms: int | None = None  # the time of sending when None
 
 
 Records = Sequence[Out] | Sequence[tuple[bytes, bytes]]
@@ -40,15 +41,20 @@ class Publisher:
 
     async def start(self) -> None:
         """Connect; must be called in the loop that publishes."""
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._settings.bootstrap,
-            acks="all",
-            enable_idempotence=True,
-            max_batch_size=BATCH_BYTES,
-            max_request_size=2 * BATCH_BYTES,
-            request_timeout_ms=int(self._timeout_s * 1000),
-        )
+        self._producer = self._new_producer()
         await self._producer.start()
+
+    def _new_producer(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(**self._options(), enable_idempotence=True)
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "bootstrap_servers": self._settings.bootstrap,
+            "acks": "all",
+            "max_batch_size": BATCH_BYTES,
+            "max_request_size": 2 * BATCH_BYTES,
+            "request_timeout_ms": int(self._timeout_s * 1000),
+        }
 
     async def stop(self) -> None:
         """Flush and disconnect."""
@@ -87,8 +93,13 @@ class Publisher:
                     raise PublishError(f"a record of {len(records[at][1] or b'')} bytes exceeds {BATCH_BYTES}")
                 count, at = full - at, full
                 futures.append(await producer.send_batch(builder, topic, partition=partition))
+                if at < len(records):
+                    await self._part_sent(futures)
         last = (await asyncio.gather(*futures))[-1]
         return int(last.offset) + count
+
+    async def _part_sent(self, futures: list[Any]) -> None:
+        """Called between two record batches of one publication."""
 
 
 def fill(builder: Any, records: Records, at: int) -> int:
@@ -96,7 +107,7 @@ def fill(builder: Any, records: Records, at: int) -> int:
     append = builder.append
     for place in range(at, len(records)):
         record = records[place]
-        headers = list(record.headers) if isinstance(record, Out) else []
-        if append(key=record[0], value=record[1], timestamp=None, headers=headers) is None:
+        headers, stamp = (list(record.headers), record.timestamp_ms) if isinstance(record, Out) else ([], None)
+        if append(key=record[0], value=record[1], timestamp=stamp, headers=headers) is None:
             return place
     return len(records)

@@ -14,6 +14,7 @@ from model.choose import choose, one_back
 from model.config import model_config
 from model.listing import summary
 from model.registry import Registry, Version, initial_version
+from streams import failpoints
 from streams.admin import require_topics
 from streams.app import make_app
 from streams.clock import Clock
@@ -128,6 +129,7 @@ def run_worker(settings: Settings, name: str, metrics_port: int, loglevel: str, 
     Raises:
       ConfigError: the topics do not fit, or a port is taken.
     """
+    failpoints.arm(settings.failpoint)
     ids = require_topics(settings)
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)

@@ -11,7 +11,11 @@ of a user only, and without a write-ahead log: after a kill the store begins whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +25,19 @@ import rocksdb
 from streams.core.feedback import Impressions
 from streams.core.layout import chunk_number_of, impressions_of, is_unlabelled, last_offset_of
 
+log = logging.getLogger("freshloop.worker")
+
 META_KEY = b"m"
+DAMAGED = "DAMAGED"  # a file with this name beside RocksDB's says that reading failed; the folder is made anew
 GATHERED = 4_000  # records between two writes, about 4 MB
 
 
 class StoreError(Exception):
     """The store cannot be used; the message is one sentence that says what to do."""
+
+
+class DamagedStore(StoreError):
+    """The store's files are not as they were written; everything in them comes back from the changelog."""
 
 
 class Meta(msgspec.Struct, frozen=True, array_like=True):
@@ -50,25 +61,40 @@ class StateStore:
     """The states of one partition in a folder of their own.
 
     Raises:
-      StoreError: another worker holds the folder, or it is damaged.
+      StoreError: another worker holds the folder.
+      DamagedStore: it cannot be opened, or a read finds that it is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        if (path / DAMAGED).exists():
+            raise self._damaged("as a read found")
         try:
             self._db = rocksdb.DB(str(path), _options())
-        except rocksdb.errors.RocksIOError as error:
-            raise StoreError(
-                f"the state folder {path} is in use by another worker: give each worker its own --name ({error})"
-            ) from None
         except rocksdb.errors.Error as error:
-            raise StoreError(
-                f"the state folder {path} is damaged: remove it, the states come back from the changelog ({error})"
-            ) from None
-        self.meta = self._read_meta()
-        self._gathered: dict[bytes, bytes] = {}
-        self._marked = {b"u" + user for user in self._marks()}
+            if isinstance(error, rocksdb.errors.RocksIOError) and "lock" in str(error).lower():
+                raise StoreError(
+                    f"the state folder {path} is in use by another worker: give each worker its own --name ({error})"
+                ) from None
+            raise self._damaged(error) from None
+        with self._reading():
+            self.meta = self._read_meta()
+            self._gathered: dict[bytes, bytes] = {}
+            self._marked = {b"u" + user for user in self._marks()}
+
+    def _damaged(self, why: object) -> DamagedStore:
+        return DamagedStore(f"the state folder {self.path} is damaged, its states come back from the changelog: {why}")
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (rocksdb.errors.Error, msgspec.DecodeError) as error:
+            (self.path / DAMAGED).touch()
+            with suppress(rocksdb.errors.Error):
+                self._db.close()
+            raise self._damaged(error) from None
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the records of those keys that have one."""
@@ -77,7 +103,9 @@ class StateStore:
         found = {key: value for key in keys if (value := self._gathered.get(key)) is not None}
         rest = [key for key in keys if key not in found]
         if rest:
-            found.update((key, value) for key, value in self._db.multi_get(rest).items() if value is not None)
+            with self._reading():
+                read = self._db.multi_get(rest)
+            found.update((key, value) for key, value in read.items() if value is not None)
         return found
 
     def put(self, records: Mapping[bytes, bytes], meta: Meta) -> None:
@@ -108,7 +136,8 @@ class StateStore:
                 old = newest.get(key)
                 if not (old and value and _age(key, value) < _age(key, old)):
                     newest[key] = value
-        held = self._db.multi_get(list(newest)) if newest else {}
+        with self._reading():
+            held = self._db.multi_get(list(newest)) if newest else {}
         batch = rocksdb.WriteBatch()
         for key, value in newest.items():
             old = held.get(key)
@@ -137,13 +166,10 @@ class StateStore:
     def _marks(self) -> list[bytes]:
         iterator = self._db.iterkeys()
         iterator.seek(b"d")
-        users = []
-        for key in iterator:
-            if key[:1] != b"d":
-                break
-            users.append(key[1:])
-        del iterator  # RocksDB must not be closed under a living iterator
-        return users
+        try:
+            return [key[1:] for key in takewhile(lambda key: key[:1] == b"d", iterator)]
+        finally:
+            del iterator  # RocksDB must not be closed under a living iterator
 
     def _add(self, batch: Any, key: bytes, value: bytes) -> None:
         batch.put(key, value)
@@ -167,6 +193,20 @@ class StateStore:
     def _read_meta(self) -> Meta:
         value = self._db.get(META_KEY)
         return _meta_decoder.decode(value) if value else Meta()
+
+
+def open_store(path: Path) -> StateStore:
+    """Open a store; a damaged one is removed and begins empty.
+
+    Raises:
+      StoreError: another worker holds the folder.
+    """
+    try:
+        return StateStore(path)
+    except DamagedStore as error:
+        log.warning("%s", error)
+        shutil.rmtree(path)
+        return StateStore(path)
 
 
 def _age(key: bytes, value: bytes) -> int:

@@ -18,8 +18,10 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from streams import failpoints
 from streams.batches import Batch, BatchConsumer
 from streams.broadcast import Broadcast
+from streams.changelog import Changelog, ends_of
 from streams.clock import Clock
 from streams.codecs import BadRecord
 from streams.config import Settings
@@ -33,9 +35,9 @@ from streams.http.directory import Directory, announcements
 from streams.intake import TICK, Intake, dead_letter, take_in
 from streams.metrics import BatchHistogram, WorkerMetrics
 from streams.models import ServingModels
-from streams.owned import OwnedPartition, changelog, recover
+from streams.owned import OwnedPartition
 from streams.publisher import Out, Publisher
-from streams.state_store import Meta, StateStore
+from streams.state_store import Meta, open_store
 from streams.topics import Topics
 from streams.watermark import GapError, resume_at
 
@@ -134,7 +136,7 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.publisher.stop()
-        self._release()
+        await self._release(set())
 
     async def _settle(self) -> None:
         for task in [owned.tail for owned in self.owned.values() if owned.tail]:
@@ -157,25 +159,39 @@ class Worker:
     async def take_over(self, partitions: set[int]) -> None:
         """Recover the stores of the partitions that are now ours and let go of the others."""
         self.ready = False
+        failpoints.reached("rebalance")
         await self._settle()
-        self._release()
+        kept = await self._still_ours(partitions)
+        await self._release(kept)
         drop_others(self._folder)
         await self.broadcast.caught_up.wait()
         self.feeds.live = True
-        for number in sorted(partitions):
-            store = StateStore(self._folder / f"p{number}")
-            read = await recover(store, self.topics.states, number, self.settings)
-            self.owned[number] = OwnedPartition(Partition(number, self.config, self.pool), store)
-            log.info("partition %d: %d changelog records, goes on at %d", number, read, store.meta.applied_through)
+        for number in sorted(partitions - kept):
+            self.owned[number] = await self._open(number)
         self.board.keep(partitions)
         told = announcements(partitions, self.name, self.url, self.clock.now_ms())
         await self.publisher.publish(self.topics.workers, 0, told)
         self.ready = True
+        self.metrics.ready.set(True)
 
-    def _release(self) -> None:
-        for owned in self.owned.values():
-            owned.store.close()
-        self.owned.clear()
+    async def _still_ours(self, partitions: set[int]) -> set[int]:
+        """Return which partitions nobody else has begun to write since our last record: their states are whole."""
+        settled = [number for number in sorted(partitions & self.owned.keys()) if self.owned[number].is_settled()]
+        ends = await ends_of(self.settings, self.topics.states, settled) if settled else {}
+        return {number for number in settled if self.owned[number].store.meta.changelog_offset == ends[number]}
+
+    async def _open(self, number: int) -> OwnedPartition:
+        store = open_store(self._folder / f"p{number}")
+        changelog = Changelog(self.settings, self.topics.states, number, self.name)
+        await changelog.start()
+        read = await changelog.recover(store)
+        failpoints.reached("recovered")
+        log.info("partition %d: %d changelog records, goes on at %d", number, read, store.meta.applied_through)
+        return OwnedPartition(Partition(number, self.config, self.pool), store, changelog, self.clock.monotonic())
+
+    async def _release(self, kept: set[int]) -> None:
+        for number in self.owned.keys() - kept:
+            await self.owned.pop(number).close()
 
     async def start_positions(self, consumer: BatchConsumer, committed: Mapping[Any, int | None]) -> dict[Any, int]:
         """Return where each partition goes on: where its state ends, which may be beyond what was committed.
@@ -191,26 +207,36 @@ class Worker:
             positions[tp] = resume_at(f"{tp.topic}-{tp.partition}", earliest[tp], applied, offset if owned else None)
             if owned:
                 owned.next_offset = positions[tp]
+        failpoints.reached("positions-found")
         return positions
 
     # -- events -----------------------------------------------------------------------------------------------------
 
-    async def process(self, batch: Batch, ack: Any, lag: int) -> None:
-        """Apply one batch and start its writes; returns once it is applied in memory."""
+    async def process(self, batch: Batch, ack: Any, lag: int, is_current: Callable[[], bool]) -> None:
+        """Apply one batch and start its writes; returns once it is applied in memory.
+
+        Args:
+          is_current: asked when the batch's turn has come; what is no longer ours is not applied.
+        """
+        await self._in_flight.acquire()
+        if not is_current():
+            self._in_flight.release()
+            ack()
+            return
         number = batch.tp.partition
         owned = self.owned[number]
         if batch.begin != owned.next_offset:
             raise GapError(
                 f"batch begins at {batch.begin}, the state of partition {number} ends at {owned.next_offset}"
             )
-        await self._in_flight.acquire()
         started = self.clock.monotonic()
         intake = take_in(batch.records)
         plan = owned.core.plan(intake.events)
         held, read = owned.load(plan)
         effects = owned.core.apply(plan, self.models.scorer)
         packed = owned.pack(list(effects.touched))
-        owned.next_offset = batch.end
+        owned.next_offset, owned.moved_at = batch.end, self.clock.monotonic()
+        failpoints.reached("batch-applied")
         self._measure(batch, intake, effects, held, read, lag, self.clock.monotonic() - started)
         finish = self._finish(
             owned, batch, intake, effects, packed, owned.turn, owned.progress(batch.end), owned.tail, ack
@@ -237,28 +263,31 @@ class Worker:
             publish(topics.feedback, number, feedback),
             publish(topics.dead_letters, 0, [letter for _, letter in intake.dead]),
         )
+        failpoints.reached("slates-published")
         self.board.published(number, slates, lambda: effects.slates)
         self._observe(self.metrics.event_to_slate, stamps)
         if before is not None:
             await before  # states are stored in order; slates need not wait for the states of the batch before
-        end = await publish(topics.states, number, changelog(packed, meta))
+        end = await owned.changelog.append(packed, meta)
+        failpoints.reached("changelog-published")
         owned.written(packed, Meta(meta.applied_through, meta.watermark_ms, end), turn, self._cache_share())
+        failpoints.reached("store-written")
         self._observe(self.metrics.event_to_state, stamps)
         self._in_flight.release()
         ack()
+        failpoints.reached("acknowledged")
 
     def _cache_share(self) -> int:
         return max(1, self.settings.cached_users // max(1, len(self.owned)))
 
     async def _tick_idle(self) -> None:
-        """Send a tick to each partition that waits for labels and has no traffic, so that its watermark moves."""
-        last: dict[int, int] = {}
+        """Send a tick to each partition that has no traffic while a label is due, so that its watermark moves."""
         while True:
             await asyncio.sleep(1.0)
             for number, owned in list(self.owned.items()):
-                if owned.core.waiting and last.get(number) == owned.next_offset:
-                    await self.publisher.publish(self.topics.events, number, [Out(None, b"", TICK)])
-                last[number] = owned.next_offset
+                idle_s = self.clock.monotonic() - owned.moved_at
+                if idle_s > 1.0 and (stamp := tick_ms(owned.core, idle_s, self.clock.now_ms())):
+                    await self.publisher.publish(self.topics.events, number, [Out(None, b"", TICK, stamp)])
             self.metrics.pool_size.set(int(self.pool.fresh(self.clock.now_ms()).sum()))
             self.metrics.ready.set(self.ready)
             self.metrics.cached_users.set(sum(len(owned.core.states) for owned in self.owned.values()))
@@ -303,6 +332,16 @@ class Worker:
         for arm, (count, total) in effects.rewards().items():
             metrics.impressions.labels(arm).inc(count)
             metrics.reward.labels(arm).inc(total)
+
+
+def tick_ms(core: Partition, idle_s: float, now_ms: int) -> int | None:
+    """Return the timestamp of the tick that a partition needs, None for none.
+
+    Its watermark goes on from where it stands, by the time that passes without events, and never beyond the present:
+    in a replayed log of another year an idle second is a second, and no video expires because of it.
+    """
+    stamp = min(now_ms, core.watermark_ms + int(idle_s * 1000))
+    return stamp if core.due_ms is not None and core.due_ms <= stamp else None
 
 
 def drop_others(folder: Path) -> None:

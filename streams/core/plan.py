@@ -58,6 +58,11 @@ class Deadlines:
     def __bool__(self) -> bool:
         return bool(self._heap)
 
+    @property
+    def first_ms(self) -> int | None:
+        """When the first of the labels that are waited for is due; None when there is none."""
+        return self._heap[0][0] if self._heap else None
+
     def expect(self, user_id: str, shown_ms: int) -> None:
         """Note the deadline of an open impression."""
         heapq.heappush(self._heap, (shown_ms + self._window_ms, user_id))

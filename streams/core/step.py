@@ -92,9 +92,9 @@ class Partition:
         self.deadlines.watermark_ms = value
 
     @property
-    def waiting(self) -> bool:
-        """Whether an impression waits for its label."""
-        return bool(self.deadlines)
+    def due_ms(self) -> int | None:
+        """When the first label is due, by the watermark; None when no impression waits."""
+        return self.deadlines.first_ms
 
     def expect(self, user_id: str, impressions: Impressions) -> None:
         """Note the deadlines of a recovered user's open impressions."""

@@ -1,0 +1,132 @@
+"""The changelog of one partition's states: written by one owner at a time, read whole when it changes hands.
+
+The fence: each owner asks the cluster for the producer id of the partition's own transactional id, which raises its
+epoch, and writes a record before it reads the log's end. From that record on the broker refuses whatever an earlier
+owner still had queued, so the log holds one history, its order is the order of truth, and compaction keeps the newest
+state. Nothing else of a transaction is used: batches need no commit and readers see them at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from streams import failpoints
+from streams.config import Settings
+from streams.publisher import Publisher
+from streams.state_store import META_KEY, Meta, StateStore, StoreError
+
+OWNER_KEY = b"o"  # of the record with which an owner begins; recovery passes over it
+
+
+class Changelog:
+    """One changelog partition of which this worker is the only writer, from `start` on.
+
+    Args:
+      owner: name of the worker, noted in the log.
+    """
+
+    def __init__(self, settings: Settings, topic: str, partition: int, owner: str) -> None:
+        self._settings, self._topic, self._partition, self._owner = settings, topic, partition, owner
+        self._publisher = FencedPublisher(settings, f"{topic}-{partition}")
+
+    async def start(self) -> int:
+        """Shut out earlier owners; return the offset after the record that does it."""
+        await self._publisher.start()
+        end = await self._publisher.publish(self._topic, self._partition, [(OWNER_KEY, self._owner.encode())])
+        failpoints.reached("fenced")
+        return end
+
+    async def append(self, packed: dict[bytes, bytes], meta: Meta) -> int:
+        """Write chunks and states, then the progress; return the changelog's offset after them.
+
+        Raises:
+          PublishError: not acknowledged, because another owner has begun for one.
+        """
+        records = [*packed.items(), (META_KEY, msgspec.msgpack.encode(meta))]
+        return await self._publisher.publish(self._topic, self._partition, records)
+
+    async def recover(self, store: StateStore) -> int:
+        """Bring a store up to the changelog's end; return how many records were read.
+
+        Raises:
+          StoreError: the store is ahead of the changelog, which was deleted or wiped.
+        """
+        return await recover(store, self._topic, self._partition, self._settings)
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._publisher.stop()
+
+
+class FencedPublisher(Publisher):
+    """A publisher whose predecessors of the same id are refused by every partition that it has written to."""
+
+    def __init__(self, settings: Settings, fence: str) -> None:
+        super().__init__(settings)
+        self._fence = fence
+
+    async def start(self) -> None:
+        """Connect, and raise the epoch of this id."""
+        await super().start()
+        assert self._producer is not None
+        # The producer id and epoch are kept; without the transactional id aiokafka sends plain idempotent batches.
+        self._producer._txn_manager.transactional_id = None
+
+    async def _part_sent(self, futures: list[Any]) -> None:
+        if failpoints.armed("changelog-part"):
+            await asyncio.gather(*futures)
+            failpoints.reached("changelog-part")
+
+    def _new_producer(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(**self._options(), transactional_id=self._fence)
+
+
+async def ends_of(settings: Settings, topic: str, partitions: list[int]) -> dict[int, int]:
+    """Return the end offsets of partitions."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        found = await consumer.end_offsets([TopicPartition(topic, number) for number in partitions])
+        return {tp.partition: end for tp, end in found.items()}
+    finally:
+        await consumer.stop()
+
+
+async def recover(store: StateStore, topic: str, partition: int, settings: Settings) -> int:
+    """Bring a store up to its changelog's end; return how many records were read.
+
+    Raises:
+      StoreError: the store is ahead of the changelog, which was deleted or wiped.
+    """
+    tp = TopicPartition(topic, partition)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest",
+        max_partition_fetch_bytes=8 << 20,
+    )  # fmt: skip
+    await consumer.start()
+    try:
+        consumer.assign([tp])
+        begin = (await consumer.beginning_offsets([tp]))[tp]
+        end = (await consumer.end_offsets([tp]))[tp]
+        at = store.meta.changelog_offset
+        if at > end:
+            raise StoreError(
+                f"the state folder {store.path} is ahead of topic {topic} (offset {at}, the topic ends at {end}): the "
+                f"topic was wiped; remove the folder to start from what Kafka has"
+            )
+        consumer.seek(tp, max(at, begin))
+        read = 0
+        while await consumer.position(tp) < end:
+            fetched = await consumer.getmany(tp, timeout_ms=500, max_records=5000)
+            records = fetched.get(tp, [])
+            read += len(records)
+            if records:
+                store.absorb([(record.key, record.value) for record in records], records[-1].offset + 1)
+                failpoints.reached("recovery-part")
+        return read
+    finally:
+        await consumer.stop()

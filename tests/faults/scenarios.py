@@ -1,0 +1,358 @@
+"""The scenarios: each injects its faults into a world, then drains and compares."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from deploy import broker as embedded
+from streams.admin import delete_topics
+from streams.config import Settings
+from streams.failpoints import POINTS
+from tests.faults.world import Tally, World, world
+
+SESSION_S = 6.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much: `rounds` faults, and `events` between two of them."""
+
+    rounds: int = 5
+    events: int = 4_000
+    seed: int = 1
+
+
+@dataclass
+class Row:
+    """One line of the table. `died` counts workers that ended though no fault of the scenario made them."""
+
+    name: str
+    rounds: int
+    lost: int = 0
+    doubled: int = 0
+    differs: int = 0
+    seconds: float = 0.0
+    died: int = 0
+    events: int = 0
+    note: str = ""
+
+    @property
+    def red(self) -> bool:
+        """Whether something came of the faults."""
+        return bool(self.lost or self.doubled or self.differs or self.died)
+
+
+Scenario = Callable[[World, Plan, Row], Tally]
+
+
+def run(name: str, broker: Settings, folder: Path, plan: Plan, mutant: str = "", **overrides: Any) -> Row:
+    """Run a scenario in a world of its own."""
+    scenario, own = SCENARIOS[name]
+    started = time.monotonic()
+    row = Row(f"{name} without {mutant}" if mutant else name, plan.rounds)
+    with world(broker, folder, plan.seed, **(own | overrides)) as here:
+        here.mutant, here.broker = mutant or here.mutant, broker
+        found = scenario(here, plan, row)
+        row.lost, row.doubled, row.differs = asdict(found).values()
+        row.died, row.events = row.died + here.deaths, here.load.count
+    row.seconds = round(time.monotonic() - started, 1)
+    return row
+
+
+def kills(here: World, plan: Plan, row: Row) -> Tally:
+    """SIGKILL at random moments of a start and of the work; every other time the data folder is wiped as well."""
+    rng = random.Random(plan.seed)
+    for number in range(plan.rounds):
+        here.load.send(plan.events)
+        here.start()
+        if rng.random() < 0.8:
+            here.await_ready()
+        time.sleep(rng.uniform(0.0, 0.6))
+        here.kill()
+        if number % 2:
+            here.wipe()
+    return here.settle()
+
+
+def failpoints(here: World, plan: Plan, row: Row) -> Tally:
+    """A kill at every point between two steps, each with traffic before and behind."""
+    rng, row.rounds = random.Random(plan.seed), len(POINTS)
+    for point in POINTS:
+        count = rng.randint(1, 3) if POINTS.index(point) < POINTS.index("rebalance") else rng.randint(1, 2)
+        count = 1 if point in ("rebalance", "positions-found") else count
+        here.load.send(plan.events)
+        here.start(failpoint=f"{point}:{count}", mutant="small-parts")
+        here.await_end()
+    return here.settle()
+
+
+LAST = ("batch-applied", "slates-published", "changelog-part", "changelog-published", "store-written", "acknowledged",
+        "committed")  # fmt: skip
+
+
+def last_batch(here: World, plan: Plan, row: Row) -> Tally:
+    """A kill within the last batch, and no event comes after it."""
+    whole = Tally()
+    for number in range(plan.rounds):
+        here.load.send(plan.events)
+        if number == 0 or plan.events > 400:
+            here.start()
+            here.await_ready()
+            here.drain()
+            here.stop()
+        here.load.send(120)
+        here.start(failpoint=LAST[(number + 2) % len(LAST)], mutant=here.mutant or "small-parts")
+        here.await_end()
+        whole += here.settle()
+    return whole
+
+
+def broker_paused(here: World, plan: Plan, row: Row) -> Tally:
+    """The broker stands still for 0.6 s again and again, and the worker is killed right after a commit."""
+    for number in range(plan.rounds):
+        here.load.send(plan.events)
+        here.start(failpoint=f"committed:{2 + number % 3}", mutant=here.mutant)
+        with _pausing(here.broker):
+            here.await_end(timeout_s=90)
+    here.mutant = ""
+    return here.settle()
+
+
+@contextmanager
+def _pausing(broker: Settings) -> Iterator[None]:
+    java = psutil.Process(embedded.status(broker).pid)
+    done = threading.Event()
+
+    def pause() -> None:
+        while not done.wait(0.5):
+            java.suspend()
+            time.sleep(0.6)
+            java.resume()
+
+    thread = threading.Thread(target=pause)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@contextmanager
+def _traffic(here: World, per_second: int) -> Iterator[None]:
+    """Events all the time."""
+    done = threading.Event()
+
+    def send() -> None:
+        while not done.wait(0.25):
+            here.load.send(per_second // 4)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def two_workers(here: World, plan: Plan, row: Row) -> Tally:
+    """A second worker joins, then leaves or is killed, under load; afterwards the lag is gone within 30 s."""
+    slow = 0.0
+    here.start("w1")
+    here.await_ready("w1")
+    for number in range(plan.rounds):
+        with _traffic(here, max(400, plan.events // 10)):
+            here.start("w2")
+            here.await_ready("w2")
+            time.sleep(1.0)
+            if number % 2:
+                here.stop("w2")
+            else:
+                here.kill("w2")
+            time.sleep(1.0)
+        started = time.monotonic()
+        row.lost += not here.drain(30)
+        slow = max(slow, time.monotonic() - started)
+    row.note = f"slowest drain {slow:.1f} s"
+    here.stop("w1")
+    return here.settle() + Tally(lost=row.lost)
+
+
+def zombie(here: World, plan: Plan, row: Row) -> Tally:
+    """A worker is stopped in the middle of a batch, loses its session, and wakes when another has gone on."""
+    points = ("slates-published", "batch-applied", "changelog-part", "store-written")
+    woken = 0
+    for number in range(plan.rounds):
+        here.load.send(plan.events)
+        here.start("w1", f"{points[number % len(points)]}:2:stop", here.mutant or "small-parts")
+        _await_stopped(here.supervisor.running()["w1"])
+        here.start("w2", mutant=here.mutant)
+        here.await_ready("w2")
+        here.load.send(plan.events)
+        here.drain()
+        here.supervisor.kill("w1", signal.SIGCONT)
+        time.sleep(2.0)
+        if not here.running("w1"):
+            woken += 1
+            here.await_end("w1")
+            here.start("w1", mutant=here.mutant)
+        here.load.send(plan.events // 4)
+        here.drain(30)
+        here.stop("w1")
+        here.stop("w2")
+    row.note = f"{woken} of {plan.rounds} ended when they woke"
+    mutant, here.mutant = here.mutant, ""
+    found = here.settle("w2")
+    here.mutant = mutant
+    return found
+
+
+def _await_stopped(pid: int) -> None:
+    deadline = time.monotonic() + 60
+    while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
+        assert time.monotonic() < deadline, "the worker never came to its failpoint"
+        time.sleep(0.1)
+
+
+def ends_mid_batch(here: World, plan: Plan, row: Row) -> Tally:
+    """An exception in the middle of a batch ends the process; SIGTERM in the middle of one is obeyed within 30 s."""
+    for number in range(plan.rounds):
+        here.load.send(plan.events)
+        if number % 2:
+            here.start(failpoint=f"{LAST[number % 3]}:2:raise", mutant="small-parts")
+            here.await_end()
+        else:
+            here.start()
+            here.await_ready()
+            time.sleep(0.1)
+            started = time.monotonic()
+            here.kill(sig=signal.SIGTERM)
+            took = time.monotonic() - started
+            row.note = f"SIGTERM took {took:.1f} s"
+            row.died += took > 30
+    return here.settle()
+
+
+def damage(here: World, plan: Plan, row: Row) -> Tally:
+    """RocksDB's files are cut, overwritten or missing; a lock is left behind."""
+    whole = Tally()
+    row.rounds = max(plan.rounds, len(DAMAGES)) if plan.rounds >= len(DAMAGES) else plan.rounds
+    for number in range(row.rounds):
+        here.load.send(plan.events)
+        here.start()
+        here.await_ready()
+        here.drain()
+        here.stop()
+        for folder in here.folder().glob("p*"):
+            DAMAGES[number % len(DAMAGES)](folder)
+        here.load.send(200)
+        whole += here.settle()
+    row.note, here.deaths = f"{here.deaths} ends when a read found the damage, rebuilt by the restart", 0
+    return whole
+
+
+def _sst(folder: Path) -> Path:
+    return max(folder.glob("*.sst"), key=lambda path: path.stat().st_size)
+
+
+def _cut_sst(folder: Path) -> None:
+    path = _sst(folder)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def _overwrite_sst(folder: Path) -> None:
+    path = _sst(folder)
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 4)
+        file.write(b"\xa5" * (path.stat().st_size // 4))
+
+
+def _overwrite_manifest(folder: Path) -> None:
+    for path in folder.glob("MANIFEST-*"):
+        path.write_bytes(b"nothing of the kind")
+
+
+def _lose_sst(folder: Path) -> None:
+    _sst(folder).unlink()
+
+
+def _stale_lock(folder: Path) -> None:
+    (folder / "LOCK").write_text("12345")
+
+
+DAMAGES = (_overwrite_sst, _cut_sst, _overwrite_manifest, _lose_sst, _stale_lock)
+
+
+def wiped_topics(here: World, plan: Plan, row: Row) -> Tally:
+    """Kafka's topics are deleted and made again while the data folder stays."""
+    whole = Tally()
+    for _ in range(plan.rounds):
+        here.load.send(plan.events)
+        here.start()
+        here.await_ready()
+        here.drain()
+        here.stop()
+        delete_topics(here.settings)
+        count, mutant = here.load.count, here.mutant
+        here = World(here.settings, here.supervisor, plan.seed)
+        here.mutant = mutant
+        here.load.count = count
+        here.load.send(plan.events)
+        whole += here.settle()
+    row.events = here.load.count
+    return whole
+
+
+def broker_restarts(here: World, plan: Plan, row: Row) -> Tally:
+    """The broker is restarted under load, cleanly and hard; the worker may end and is started again."""
+    here.start()
+    here.await_ready()
+    for number in range(plan.rounds):
+        here.load.send(plan.events)
+        if number % 2:
+            psutil.Process(embedded.status(here.broker).pid).kill()
+            time.sleep(0.5)
+        else:
+            embedded.down(here.broker)
+        embedded.up(here.broker)
+        here.load.send(200)
+        row.lost += not here.drain(90)
+    here.stop()
+    row.note, here.deaths = f"{here.deaths} restarts of the worker", 0
+    return here.settle() + Tally(lost=row.lost)
+
+
+#: By name: what is done, and the settings it needs.
+SCENARIOS: dict[str, tuple[Scenario, dict[str, Any]]] = {
+    "kills": (kills, {}),
+    "failpoints": (failpoints, {"poll_records": 100}),
+    "last-batch": (last_batch, {}),
+    "broker-paused": (broker_paused, {"commit_interval_s": 0.1}),
+    "two-workers": (two_workers, {}),
+    "zombie": (zombie, {"poll_records": 100}),
+    "ends-mid-batch": (ends_mid_batch, {"poll_records": 100}),
+    "damage": (damage, {}),
+    "wiped-topics": (wiped_topics, {}),
+    "broker-restarts": (broker_restarts, {}),
+}
+
+#: Guards, and the scenario that must turn red without them.
+CONTROLS = {"offset-filter": "last-batch", "acknowledgement": "broker-paused", "epoch": "zombie", "fence": "zombie"}
+
+
+def clean(folder: Path) -> None:
+    """Remove what runs left."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,319 @@
+"""Topics, workers and load of one scenario, and the comparison with the oracle."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import rocksdb
+from kafka import KafkaConsumer, TopicPartition
+
+from deploy.scrape import scrape
+from deploy.supervisor import ChildSpec, Supervisor
+from streams.admin import create_topics, require_topics
+from streams.codecs import Decoder
+from streams.config import Settings, load_settings
+from streams.core.events import Feedback, Slate
+from streams.core.layout import is_unlabelled
+from streams.intake import TICK
+from streams.state_store import META_KEY, Meta
+from streams.topics import Topics
+from tests.fakes import video
+from tests.faults.load import Load
+from tests.faults.oracle import Oracle
+from tests.running import publish, worker_spec
+
+VIDEOS = 60
+slate_of, feedback_of = Decoder(Slate), Decoder(Feedback)
+meta_of = msgspec.msgpack.Decoder(Meta).decode
+
+
+@dataclass
+class Tally:
+    """What differs from the oracle: missing, there and not expected, and of another content."""
+
+    lost: int = 0
+    doubled: int = 0
+    differs: int = 0
+
+    def compare(self, what: str, found: dict, expected: dict) -> None:
+        """Count the differences of two mappings, and show a few."""
+        lost, doubled = expected.keys() - found.keys(), found.keys() - expected.keys()
+        differs = [key for key, value in expected.items() if key in found and found[key] != value]
+        self.lost, self.doubled, self.differs = (
+            self.lost + len(lost), self.doubled + len(doubled), self.differs + len(differs)
+        )  # fmt: skip
+        for verdict, keys in (("lost", lost), ("doubled", doubled), ("differs", differs)):
+            for key in list(keys)[:2]:
+                print(f"{what} {verdict}: {key!r}", file=sys.stderr)
+                if verdict == "differs":
+                    print(f"  found    {found[key]!r:.1000}\n  expected {expected[key]!r:.1000}", file=sys.stderr)
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.lost + other.lost, self.doubled + other.doubled, self.differs + other.differs)
+
+    def __bool__(self) -> bool:
+        return bool(self.lost or self.doubled or self.differs)
+
+
+class Tail:
+    """Reads a topic on from where it was."""
+
+    def __init__(self, settings: Settings, topic: str) -> None:
+        count = next(spec.partitions for spec in Topics(settings).specs() if spec.name == topic)
+        self._partitions = [TopicPartition(topic, number) for number in range(count)]
+        self._settings = settings
+        self._at = dict.fromkeys(self._partitions, 0)
+
+    def read(self) -> dict[int, list[Any]]:
+        """Return the records that came since the last call, by partition."""
+        found: dict[int, list[Any]] = {tp.partition: [] for tp in self._partitions}
+        with closing(KafkaConsumer(bootstrap_servers=self._settings.bootstrap, enable_auto_commit=False)) as consumer:
+            consumer.assign(self._partitions)
+            ends = consumer.end_offsets(self._partitions)
+            for tp in self._partitions:
+                consumer.seek(tp, self._at[tp])
+            deadline = time.monotonic() + 60
+            while any(consumer.position(tp) < ends[tp] for tp in self._partitions):
+                assert time.monotonic() < deadline, f"{self._partitions[0].topic} cannot be read to its end"
+                for tp, records in consumer.poll(500, max_records=5000).items():
+                    found[tp.partition] += records
+            self._at = {tp: consumer.position(tp) for tp in self._partitions}
+        return found
+
+
+class World:
+    """One scenario's topics, workers and load.
+
+    Attributes:
+      deaths: ends of workers that no fault of the scenario explains.
+      mutant: a guard that scenarios take out of their workers; broker: settings of the embedded broker.
+    """
+
+    def __init__(self, settings: Settings, supervisor: Supervisor, seed: int, users: int = 80) -> None:
+        self.settings, self.supervisor = settings, supervisor
+        create_topics(settings)
+        self.topics, self.ids = Topics(settings), require_topics(settings)
+        publish(settings, videos=[video(number, published_ms=_now_ms() - 1000 - number) for number in range(VIDEOS)])
+        prefix = f"{self.ids[self.topics.events][:8]}-"
+        self.load = Load(settings, prefix, users, VIDEOS, seed)
+        self._tails = {
+            name: Tail(settings, name)
+            for name in (
+                self.topics.events, self.topics.recommendations, self.topics.feedback, self.topics.dead_letters,
+                self.topics.states,
+            )
+        }  # fmt: skip
+        videos = Tail(settings, self.topics.videos).read()[0]
+        self.oracle = Oracle(settings, self.ids[self.topics.events], videos)
+        self._slates: dict[str, bytes] = {}
+        self._feedback: dict[tuple[str, int, int], bytes] = {}
+        self._dead: set[tuple[int, int]] = set()
+        self._changelog: dict[int, dict[bytes, bytes]] = {number: {} for number in range(settings.partitions)}
+        self._pending: dict[int, list[Any]] = {number: [] for number in range(settings.partitions)}
+        self._wrong = Tally()
+        self._specs: dict[str, ChildSpec] = {}
+        self.mutant, self.broker = "", settings
+        self.deaths = 0
+
+    # -- workers ----------------------------------------------------------------------------------------------------
+
+    def start(self, name: str = "w1", failpoint: str = "", mutant: str = "") -> None:
+        """Start a worker, without waiting for it."""
+        spec = worker_spec(self.settings.model_copy(update={"failpoint": failpoint}), name)
+        argv = spec.argv
+        if mutant:
+            argv = (sys.executable, "-m", "tests.faults.mutant", mutant, *spec.argv[3:])
+        self._specs[name] = replace(spec, argv=argv, ready=None)
+        self.supervisor.start(self._specs[name])
+
+    def running(self, name: str = "w1") -> bool:
+        """Tell whether a worker runs."""
+        return name in self.supervisor.running()
+
+    def kill(self, name: str = "w1", sig: signal.Signals = signal.SIGKILL) -> None:
+        """Kill a worker and wait for its end; nothing when it has ended."""
+        if self.running(name):
+            self.supervisor.kill(name, sig)
+        self.await_end(name)
+
+    def await_end(self, name: str = "w1", timeout_s: float = 60.0) -> None:
+        """Wait until a worker has ended."""
+        deadline = time.monotonic() + timeout_s
+        while self.running(name):
+            assert time.monotonic() < deadline, f"{name} runs still after {timeout_s:.0f} s"
+            self.supervisor.poll(0.05)
+        self.supervisor.poll(0.05)
+
+    def stop(self, name: str = "w1") -> None:
+        """Stop a worker cleanly."""
+        self.supervisor.stop(name)
+
+    def folder(self, name: str = "w1") -> Path:
+        """Return where a worker keeps its states."""
+        return self.settings.data_dir / "workers" / name / self.settings.app_id / self.ids[self.topics.states]
+
+    def wipe(self, name: str = "w1") -> None:
+        """Remove a worker's data."""
+        shutil.rmtree(self.settings.data_dir / "workers" / name, ignore_errors=True)
+
+    def await_ready(self, name: str = "w1", timeout_s: float = 60.0) -> None:
+        """Wait until a worker has recovered its partitions; one that ends by itself counts as a death."""
+        argv = self._specs[name].argv
+        port = int(argv[argv.index("--metrics-port") + 1])
+        deadline = time.monotonic() + timeout_s
+        while (scrape(port) or {}).get(("freshloop_ready", ())) != 1.0:
+            assert time.monotonic() < deadline, f"{name} is not ready after {timeout_s:.0f} s"
+            self._look_after()
+            time.sleep(0.1)
+
+    def _look_after(self) -> None:
+        for event in self.supervisor.poll(0.05):
+            if event.kind == "exited":
+                self.deaths += 1
+                self.supervisor.start(self._specs[event.name])
+
+    # -- progress ---------------------------------------------------------------------------------------------------
+
+    def progress(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Return what is committed and where the log ends, by partition."""
+        consumer = KafkaConsumer(
+            bootstrap_servers=self.settings.bootstrap, group_id=self.settings.app_id, enable_auto_commit=False
+        )
+        with closing(consumer):
+            tps = [TopicPartition(self.topics.events, number) for number in range(self.settings.partitions)]
+            ends = consumer.end_offsets(tps)
+            committed = {tp.partition: consumer.committed(tp) or 0 for tp in tps}
+        return committed, {tp.partition: end for tp, end in ends.items()}
+
+    def drain(self, timeout_s: float = 60.0) -> bool:
+        """Wait until everything is committed and no label is waited for; return whether that came true.
+
+        A worker that ends meanwhile by itself counts as a death and is started again.
+        """
+        deadline = time.monotonic() + timeout_s
+        before: dict[int, int] = {}
+        while time.monotonic() < deadline:
+            self._look_after()
+            committed, ends = self.progress()
+            if committed == ends == before:
+                return True
+            before = ends
+            time.sleep(0.8)
+        return False
+
+    # -- comparison -------------------------------------------------------------------------------------------------
+
+    def verify(self, name: str = "w1") -> Tally:
+        """Compare everything that was published so far, and a stopped worker's store, with the oracle."""
+        metas = {number: self._meta(name, number) for number in range(self.settings.partitions)}
+        tally = Tally()
+        for number, records in self._tails[self.topics.events].read().items():
+            self._pending[number] += records
+            applied = [record for record in self._pending[number] if record.offset < metas[number].applied_through]
+            rest = self._pending[number] = self._pending[number][len(applied) :]
+            tally.lost += sum(tuple(record.headers) != TICK for record in rest)
+            if applied:
+                self.oracle.feed(number, applied)
+        self._read_outputs()
+        tally.compare("slates", self._slates, self.oracle.slates)
+        tally.compare("feedback", self._feedback, self.oracle.feedback)
+        tally.compare("dead letters", dict.fromkeys(self._dead), dict.fromkeys(self.oracle.dead))
+        for number in range(self.settings.partitions):
+            records = self._store(name, number)
+            marks = {key[1:] for key in records if key[:1] == b"d"}
+            found = {key: value for key, value in records.items() if key[:1] in (b"u", b"s")}
+            tally.compare("store", found, self.oracle.states[number])
+            tally.compare("changelog", self._changelog[number], self.oracle.states[number])  # as compaction keeps it
+            tally.compare(
+                "marks",
+                dict.fromkeys(marks),
+                {key[1:]: None for key, value in found.items() if key[:1] == b"u" and is_unlabelled(value)},
+            )
+        return tally + self._wrong
+
+    def settle(self, name: str = "w1", timeout_s: float = 60.0) -> Tally:
+        """Drain, stop, compare; then once more with the data folder wiped."""
+        whole = Tally()
+        for wiped in (False, True):
+            if wiped:
+                self.wipe(name)
+            if not self.running(name):
+                self.start(name)
+            self.await_ready(name)
+            drained = self.drain(timeout_s)
+            self.stop(name)
+            whole += self.verify(name) if drained else Tally(lost=sum(self._behind().values()))
+        return whole
+
+    def _behind(self) -> dict[int, int]:
+        committed, ends = self.progress()
+        return {number: ends[number] - committed[number] for number in ends}
+
+    def _read_outputs(self) -> None:
+        for records in self._tails[self.topics.recommendations].read().values():
+            for record in records:
+                slate_id = slate_of(record.value).slate_id
+                first = self._slates.setdefault(slate_id, record.value)
+                self._wrong.compare("slates again", {slate_id: record.value}, {slate_id: first})
+        for records in self._tails[self.topics.feedback].read().values():
+            for record in records:
+                one = feedback_of(record.value)
+                key = one.impression_id, one.revision, one.offset
+                first = self._feedback.setdefault(key, record.value)
+                self._wrong.compare("feedback again", {key: record.value}, {key: first})
+        for number, records in self._tails[self.topics.states].read().items():
+            self._changelog[number].update((r.key, r.value) for r in records if r.key[:1] in (b"u", b"s"))
+        for record in self._tails[self.topics.dead_letters].read()[0]:
+            headers = dict(record.headers)
+            self._dead.add((int(headers["partition"]), int(headers["offset"])))
+
+    def _store(self, name: str, number: int) -> dict[bytes, bytes]:
+        db = rocksdb.DB(str(self.folder(name) / f"p{number}"), rocksdb.Options(create_if_missing=False), read_only=True)
+        items = db.iteritems()
+        items.seek_to_first()
+        found = dict(items)
+        del items
+        db.close()
+        return found
+
+    def _meta(self, name: str, number: int) -> Meta:
+        if not (self.folder(name) / f"p{number}").exists():
+            return Meta()
+        value = self._store(name, number).get(META_KEY)
+        return meta_of(value) if value else Meta()
+
+
+@contextmanager
+def world(broker: Settings, folder: Path, seed: int = 1, **overrides: Any) -> Iterator[World]:
+    """Open a world of its own on a broker; its workers' logs are shown when something raises."""
+    unique = uuid.uuid4().hex[:8]
+    base: dict[str, Any] = {
+        "data_dir": folder / unique, "topic_prefix": f"f{unique}-", "app_id": f"faults-{unique}", "partitions": 2,
+        "brokers": broker.bootstrap, "session_timeout_s": 6.0, "hidden_size": 16, "embedding_size": 8,
+        "slate_size": 5, "slate_minimum": 2, "label_window_s": 2.0, "correction_window_s": 20.0, "poll_records": 200,
+        "commit_interval_s": 0.2, "seen_videos": 64,
+    }  # fmt: skip
+    settings = load_settings(**(base | overrides))
+    logs = settings.data_dir / "logs"
+    with Supervisor(logs) as supervisor:
+        try:
+            yield World(settings, supervisor, seed)
+        except BaseException:
+            for log in sorted(logs.glob("*.log")):
+                print(f"--- {log.name}\n{log.read_text()[-3000:]}", file=sys.stderr)
+            raise
+    shutil.rmtree(settings.data_dir, ignore_errors=True)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

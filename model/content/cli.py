@@ -174,8 +174,8 @@ def content_commands(render: Renderer) -> typer.Typer:
 
     @app.command("train")
     def train(
-        scenes: Annotated[int, typer.Option(min=16, help="Rendered scenes of four clips each.")] = 1000,
-        steps: Annotated[int, typer.Option(min=1, help="Steps of each tower.")] = 1500,
+        creators: Annotated[int, typer.Option(min=64, help="Rendered creators, of eight clips each.")] = 400,
+        steps: Annotated[int, typer.Option(min=1, help="Steps of each tower.")] = 800,
         seed: Annotated[int, typer.Option(min=0, help="Of the clips and the initial weights.")] = 1,
         out: Weights = DEFAULT,
         as_json: Json = False,
@@ -183,7 +183,9 @@ def content_commands(render: Renderer) -> typer.Typer:
         """Train the frames' and the sound's tower from nothing, on clips that are rendered for it; one thread."""
         from model.content.train import train_towers
 
-        manifest = train_towers(render, scenes, steps, seed, out, lambda text: print(text, file=sys.stderr, flush=True))
+        manifest = train_towers(
+            render, creators, steps, seed, out, lambda text: print(text, file=sys.stderr, flush=True)
+        )
         if as_json:
             print(json.dumps({"version": manifest.version, "sha256": manifest.sha256, **manifest.figures}))
 

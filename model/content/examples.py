@@ -1,6 +1,9 @@
-"""Training pairs from rendered clips: two stretches of the same clip that share no moment.
+"""Training examples from rendered clips, in two relations that need no truth about topics.
 
-Axes: S scenes, I clips of a scene, 2 halves, T pictures, then the picture.
+Two halves of one clip share no moment and belong together. Clips of one creator, in scenes of their own, belong together
+more loosely; whose a clip is, a platform knows. The topic vector itself is never shown.
+
+Axes: R creators, S scenes of each, I clips of a scene, 2 halves, T pictures, then the picture.
 """
 
 from __future__ import annotations
@@ -14,14 +17,13 @@ from numpy.typing import NDArray
 
 from model.content.media import PATCH_SAMPLES, SOUND_RATE
 from model.content.sound import log_mel
-from model.content.towers import FRAMES
+from model.content.towers import FRAMES, SOUND
 from streams.core.ports import Floats
 
 TOPIC_SIZE = 16
-CLIPS_PER_SCENE = 4  # of one place and people, so that telling them apart takes what happens
-PICTURES = 5  # of a half in training; serving looks at more
-PATCHES = 2
-HEARD = 2  # clips of a scene whose sound is rendered
+SCENES, CLIPS = 4, 2  # of a creator, of a scene: its clips differ in what happens alone
+SPREAD = 0.3  # of a creator's scenes about the topic, relative to the topic's own spread
+PICTURES, PATCHES = 5, 2  # of a half in training; serving looks at more
 _SHAPES = ((48, 64), (36, 64), (64, 36), (64, 64))  # as a 4:3, wide, tall and square clip arrive after scaling
 
 Say = Callable[[str], None]
@@ -48,39 +50,40 @@ Renderer = Callable[[NDArray[np.floating[Any]], int, int, float], Rendered]
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Examples:
     """Rendered halves.
 
     Attributes:
-      frames: uint8 [S, I, 2, PICTURES, size, size, 3].
-      sound: float16 [S, HEARD, 2, PATCHES, ROWS, MELS, 1], log-mel.
+      frames: uint8 [R, S, I, 2, PICTURES, size, size, 3].
+      sound: float16 [R, S, I, 2, PATCHES, ROWS, MELS, 1], log-mel.
     """
 
     frames: NDArray[np.uint8]
     sound: NDArray[np.float16]
 
 
-def render_pairs(render: Renderer, scenes: int, seed: int, say: Say = lambda text: None) -> Pairs:
-    """Render the two halves of `CLIPS_PER_SCENE` clips of each scene; a pure function of the seed."""
+def render_examples(render: Renderer, creators: int, seed: int, say: Say = lambda text: None) -> Examples:
+    """Render the halves of `SCENES` x `CLIPS` clips of each creator; a pure function of the seed."""
     size = FRAMES.height
-    frames = np.zeros((scenes, CLIPS_PER_SCENE, 2, PICTURES, size, size, 3), np.uint8)
-    sound = []
+    frames = np.zeros((creators, SCENES, CLIPS, 2, PICTURES, size, size, 3), np.uint8)
+    sound = np.zeros((creators, SCENES, CLIPS, 2, PATCHES, SOUND.height, SOUND.width, 1), np.float16)
     rng = np.random.default_rng(seed)
-    for scene in range(scenes):
-        topic, shape = rng.normal(size=TOPIC_SIZE), _SHAPES[int(rng.integers(len(_SHAPES)))]
-        for number in range(CLIPS_PER_SCENE):
-            duration_s = float(rng.uniform(1.5, 6.0))
-            clip = render(topic, seed * 1_000_003 + scene, number, duration_s)
-            for half in (0, 1):
-                moments = (half + (np.arange(PICTURES) + rng.random(PICTURES)) / PICTURES) * duration_s / 2
-                for at, t in enumerate(moments):
-                    frames[scene, number, half, at] = boxed(clip.picture(float(t), *shape), size)
-                if number < HEARD:
-                    sound.append(_patches(clip, half, duration_s, rng))
-        if scene % 50 == 49:
-            say(f"rendered {scene + 1} of {scenes} scenes")
-    mel = np.stack(sound).astype(np.float16)
-    return Pairs(frames, mel.reshape(scenes, HEARD, 2, *mel.shape[1:]))
+    for creator in range(creators):
+        topic = rng.normal(size=TOPIC_SIZE)
+        for scene in range(SCENES):
+            near = topic + SPREAD * rng.normal(size=TOPIC_SIZE)
+            scene_seed, shape = int(rng.integers(1 << 30)), _SHAPES[int(rng.integers(len(_SHAPES)))]
+            for number in range(CLIPS):
+                duration_s = float(rng.uniform(1.5, 6.0))
+                clip = render(near, scene_seed, number, duration_s)
+                for half in (0, 1):
+                    at = (creator, scene, number, half)
+                    moments = (half + (np.arange(PICTURES) + rng.random(PICTURES)) / PICTURES) * duration_s / 2
+                    frames[at] = [boxed(clip.picture(float(t), *shape), size) for t in moments]
+                    sound[at] = _patches(clip, half, duration_s, rng)
+        if creator % 25 == 24:
+            say(f"rendered {creator + 1} of {creators} creators")
+    return Examples(frames, sound)
 
 
 def boxed(pixels: Floats, size: int) -> NDArray[np.uint8]:

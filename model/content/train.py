@@ -1,7 +1,8 @@
-"""Training of the towers from nothing: two stretches of the same clip must find each other among those of other clips.
+"""Training of the towers from nothing, by contrast, on clips that the project renders itself.
 
-InfoNCE (van den Oord et al. 2018) over unit vectors, with clips of the same scene among the negatives, on clips that
-the project renders itself. One thread, low priority, seeded.
+The halves of a clip must find each other among all others of the batch (InfoNCE, van den Oord et al. 2018), clips of the
+same scene included; and among the clips of other scenes, those of the same creator come first (supervised contrast,
+Khosla et al. 2020, with the creator as the label). One thread, low priority, seeded.
 """
 
 from __future__ import annotations
@@ -17,105 +18,128 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from model.content.examples import Renderer, Say, render_pairs
+from model.content.examples import Renderer, Say, render_examples
 from model.content.nets import TowerNet
-from model.content.retrieval import match_halves
+from model.content.retrieval import match_halves, precision_at
 from model.content.serving import TowerForward, Weights, pictures_of
 from model.content.towers import CENTRE, FRAMES, SOUND, Tower, initial_weights
 from model.content.weights import Manifest, write_weights
 from streams.core.ports import Floats
 
-HELD_OUT = 32  # scenes that only measure
+HELD_OUT = 16  # creators that only measure
+NEAREST = 3  # looked at when creators are measured
 
 Views = Callable[[Any], Any]  # examples [N, T, ...] to the tower's input, augmented
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a tower is trained; chosen on held-out rendered scenes.
+    """How a tower is trained.
 
     Attributes:
-      scenes, clips: in a batch, and of each scene.
-      temperature: of the InfoNCE loss.
+      creators, scenes: in a batch, and of each creator.
+      temperature: of both losses.
       rate: of Adam, falling to 0 along a cosine.
       decay: of the weights, apart from the gradient.
     """
 
-    scenes: int = 24
-    clips: int = 2
+    creators: int = 12
+    scenes: int = 2
     temperature: float = 0.1
-    rate: float = 1e-3
+    rate: float = 2e-3
     decay: float = 0.01
 
 
-def train_towers(render: Renderer, scenes: int, steps: int, seed: int, out: Path, say: Say) -> Manifest:
-    """Render, train both towers, measure them on held-out scenes and write weights and manifest; returns the latter."""
+def train_towers(render: Renderer, creators: int, steps: int, seed: int, out: Path, say: Say) -> Manifest:
+    """Render, train both towers, measure them on held-out creators, write weights and manifest; returns the latter."""
     os.nice(10)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.keras.utils.set_random_seed(seed)
-    pairs = render_pairs(render, scenes + HELD_OUT, seed, say)
+    examples = render_examples(render, creators + HELD_OUT, seed, say)
     weights: Weights = {}
     figures: dict[str, float] = {}
-    for tower, examples, views in (
-        (FRAMES, pairs.frames, augmented_frames),
-        (SOUND, pairs.sound, augmented_sound),
+    for tower, some, views in (
+        (FRAMES, examples.frames, augmented_frames),
+        (SOUND, examples.sound, augmented_sound),
     ):
-        start = standardised(tower, initial_weights(tower, seed), _plain(tower, examples[:64, 0, 0]))
-        trained = fit(tower, start, examples[:-HELD_OUT], steps, views, seed, say)
+        keras.utils.set_random_seed(seed)
+        start = standardised(tower, initial_weights(tower, seed), _plain(tower, some[:64, 0, 0, 0]))
+        trained = fit(tower, start, some[:-HELD_OUT], steps, views, seed, say)
         weights |= trained
         for name, one in (("untrained", start), ("trained", trained)):
-            figures[f"{tower.name}_held_out_{name}"] = held_out(tower, one, examples[-HELD_OUT:])
-    command = f"freshloop content train --scenes {scenes} --steps {steps} --seed {seed}"
-    return write_weights(out, weights, Manifest("", command, seed, scenes, steps, figures))
+            for what, value in held_out(tower, one, some[-HELD_OUT:]).items():
+                figures[f"{tower.name}_{what}_{name}"] = value
+    command = f"freshloop content train --creators {creators} --steps {steps} --seed {seed}"
+    return write_weights(out, weights, Manifest("", command, seed, creators, steps, figures))
 
 
 def fit(
     tower: Tower, start: Weights, examples: NDArray[Any], steps: int, views: Views, seed: int, say: Say,
     recipe: Recipe | None = None,
 ) -> Weights:  # fmt: skip
-    """Return the weights after `steps` steps on examples [S, I, 2, T, ...]."""
+    """Return the weights after `steps` steps on examples [R, S, I, 2, T, ...]."""
     recipe = recipe or Recipe()
     net = TowerNet(tower, start)
     schedule = keras.optimizers.schedules.CosineDecay(recipe.rate, steps)
-    step = _step(net, keras.optimizers.AdamW(schedule, weight_decay=recipe.decay), views, recipe.temperature)
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.decay)
+    step = _step(net, optimizer, views, recipe, 2 * examples.shape[2])
     rng = np.random.default_rng([seed, steps])
-    losses: list[float] = []
+    losses: list[list[float]] = []
     for number in range(1, steps + 1):
-        losses.append(float(step(tf.constant(batch(examples, recipe, rng)))))
+        losses.append([float(one) for one in step(tf.constant(batch(examples, recipe, rng)))])
         if number % 50 == 0:
-            say(f"{tower.name}: step {number} of {steps}, loss {np.mean(losses[-50:]):.3f}")
+            halves, creators = np.mean(losses[-50:], axis=0)
+            say(f"{tower.name}: step {number} of {steps}, loss of halves {halves:.3f}, of creators {creators:.3f}")
     if not np.isfinite(losses).all():
         raise FloatingPointError(f"the training of {tower.name} diverged")
     return net.export()
 
 
 def batch(examples: NDArray[Any], recipe: Recipe, rng: np.random.Generator) -> NDArray[Any]:
-    """Return halves [scenes * clips * 2, T, ...], the two of a clip beside each other."""
-    some = rng.choice(len(examples), min(recipe.scenes, len(examples)), replace=False)
-    clips = [rng.permutation(examples.shape[1])[: recipe.clips] for _ in some]
-    shape = (-1, *examples.shape[3:])
-    return np.concatenate([examples[scene, own].reshape(shape) for scene, own in zip(some, clips, strict=True)])
+    """Return halves [creators * scenes * I * 2, T, ...], in order of creator, scene, clip and half."""
+    some = rng.choice(len(examples), recipe.creators, replace=False)
+    scenes = [rng.permutation(examples.shape[1])[: recipe.scenes] for _ in some]
+    shape = (-1, *examples.shape[4:])
+    return np.concatenate([examples[creator, own].reshape(shape) for creator, own in zip(some, scenes, strict=True)])
 
 
-def info_nce(vectors: Any, temperature: float) -> Any:
-    """Return the loss of unit vectors [N, D] whose partner is their neighbour: 0 with 1, 2 with 3, ..."""
-    count = tf.shape(vectors)[0]
-    logits = tf.matmul(vectors, vectors, transpose_b=True) / temperature - 1e9 * tf.eye(count)
+def halves_loss(cosines: Any, temperature: float) -> Any:
+    """Return InfoNCE of cosines [N, N], where the partner of a half is beside it: 0 with 1, 2 with 3, ..."""
+    count = tf.shape(cosines)[0]
+    logits = cosines / temperature - 1e9 * tf.eye(count)
     partner = tf.bitwise.bitwise_xor(tf.range(count), 1)
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=partner, logits=logits))
 
 
-def _step(net: TowerNet, optimizer: Any, views: Views, temperature: float) -> Callable[[Any], Any]:
+def creators_loss(cosines: Any, temperature: float, per_scene: int, scenes: int) -> Any:
+    """Return the mean surprise, among the halves of other scenes, at those of the same creator.
+
+    Args:
+      cosines: [N, N], halves in order of creator and scene.
+      per_scene, scenes: halves of a scene, scenes of a creator.
+    """
+    scene = tf.range(tf.shape(cosines)[0]) // per_scene
+    creator = scene // scenes
+    same_scene = scene[:, None] == scene[None, :]
+    wanted = (creator[:, None] == creator[None, :]) & ~same_scene
+    surprise = -tf.nn.log_softmax(tf.where(same_scene, -1e9, cosines / temperature), axis=1)
+    return tf.reduce_mean(tf.boolean_mask(surprise, wanted))
+
+
+def _step(net: TowerNet, optimizer: Any, views: Views, recipe: Recipe, per_scene: int) -> Callable[[Any], Any]:
     @tf.function  # type: ignore[untyped-decorator]
     def step(examples: Any) -> Any:
         pictures = views(examples)
         mask = tf.ones(tf.shape(pictures)[:2], tf.bool)
         with tf.GradientTape() as tape:
-            loss = info_nce(net((pictures, mask)), temperature)
+            vectors = net((pictures, mask))
+            cosines = tf.matmul(vectors, vectors, transpose_b=True)
+            halves = halves_loss(cosines, recipe.temperature)
+            creators = creators_loss(cosines, recipe.temperature, per_scene, recipe.scenes)
+            loss = halves + creators
         gradients = tape.gradient(loss, net.trainable_variables)
         optimizer.apply_gradients(zip(gradients, net.trainable_variables, strict=True))
-        return loss
+        return halves, creators
 
     return step  # type: ignore[no-any-return]
 
@@ -137,7 +161,8 @@ def augmented_frames(frames: Any) -> Any:
     blur = tf.repeat(tf.maximum(tf.random.uniform((count,), -1, 1), 0.0), time)[:, None, None, None]
     flat += blur * (tf.nn.avg_pool2d(flat, 3, 1, "SAME") - flat)
     x = tf.reshape(flat, (count, time, size, size, 3)) * tf.random.uniform((count, 1, 1, 1, 3), 0.98, 1.02)
-    x = tf.clip_by_value(x + tf.random.normal(tf.shape(x), stddev=0.01), 0.0, 1.0)
+    noise = tf.random.normal((1, time, size, size, 3), stddev=0.01)  # one for all: normal numbers are slow to draw
+    x = tf.clip_by_value(x + noise, 0.0, 1.0)
     change = tf.reduce_mean(tf.abs(x[:, 1:] - x[:, :-1]), axis=-1, keepdims=True)
     return tf.concat([x - CENTRE, 2 * tf.concat([change[:, :1], change], axis=1)], axis=-1)
 
@@ -162,12 +187,22 @@ def standardised(tower: Tower, weights: Weights, pictures: Floats) -> Weights:
     return weights | {f"{tower.name}.picture.kernel": kernel, f"{tower.name}.picture.bias": bias.astype(np.float32)}
 
 
-def held_out(tower: Tower, weights: Weights, examples: NDArray[Any]) -> float:
-    """Return the share of halves of [S, I, 2, T, ...] whose nearest among all is their other half."""
+def held_out(tower: Tower, weights: Weights, examples: NDArray[Any]) -> dict[str, float]:
+    """Measure weights on examples [R, S, I, 2, T, ...] that were not trained on.
+
+    Returns: `halves`, the share of halves whose nearest among all is their other half; `creators`, the share of the
+      NEAREST clips of other scenes that are of the same creator.
+    """
     forward = TowerForward(tower, weights)
-    halves = examples.reshape(-1, *examples.shape[3:])
-    found = match_halves(np.stack([forward(_plain(tower, half)) for half in halves]))
-    return round((found.first + found.second) / (2 * found.total), 4)
+    shape = examples.shape[:4]
+    vectors = np.stack([forward(_plain(tower, half)) for half in examples.reshape(-1, *examples.shape[4:])])
+    found = match_halves(vectors)
+    first = vectors.reshape(*shape, -1)[:, :, 0].mean(axis=2).reshape(shape[0] * shape[1], -1)  # one clip of each scene
+    creators = np.repeat(np.arange(shape[0]), shape[1])
+    return {
+        "halves": round((found.first + found.second) / (2 * found.total), 4),
+        "creators": round(precision_at(first, creators, min(NEAREST, shape[1] - 1)), 4),
+    }
 
 
 def _plain(tower: Tower, examples: NDArray[Any]) -> Floats:

@@ -28,7 +28,7 @@ class Manifest(msgspec.Struct, frozen=True):
     sha256: str
     command: str
     seed: int
-    scenes: int
+    creators: int
     steps: int
     figures: dict[str, float] = {}
 

@@ -13,7 +13,7 @@ SHAPE = BatchShape(rows=3, steps=6, examples=7, history=4)
 
 @st.composite
 def streams(draw):
-    """Records of three users, an impression with up to three revisions each, in some order and some of them twice."""
+    """Records of three users, each impression with up to three revisions of rising offset, in some order, repeated."""
     truth = []
     offset = 0
     for impression in range(draw(st.integers(1, 12))):

@@ -1,7 +1,7 @@
 """Training examples from rendered clips, in two relations that need no truth about topics.
 
-Two halves of one clip share no moment and belong together. Clips of one creator, in scenes of their own, belong together
-more loosely; whose a clip is, a platform knows. The topic vector itself is never shown.
+Two halves of one clip share no moment and belong together. Clips of one creator, in scenes of their own, belong
+together more loosely; whose a clip is, a platform knows. The topic vector itself is never shown.
 
 Axes: R creators, S scenes of each, I clips of a scene, 2 halves, T pictures, then the picture.
 """

@@ -1,7 +1,7 @@
 """Training of the towers from nothing, by contrast, on clips that the project renders itself.
 
-The halves of a clip must find each other among all others of the batch (InfoNCE, van den Oord et al. 2018), clips of the
-same scene included; and among the clips of other scenes, those of the same creator come first (supervised contrast,
+The halves of a clip must find each other among all others of the batch (InfoNCE, van den Oord et al. 2018), clips of
+the same scene included; and among the clips of other scenes, those of the same creator come first (supervised contrast,
 Khosla et al. 2020, with the creator as the label). One thread, low priority, seeded.
 """
 

@@ -68,6 +68,23 @@ class _WrittenFeedback(_Written, frozen=True, gc=False):
     arm: str = "online"
 
 
+def _as_written(record: Feedback) -> Feedback | _WrittenFeedback:
+    """Return a record joined one by one in the form it has when it is complete in itself, where it is.
+
+    Which way an outcome without a slate goes depends on its batch; a batch that is cut otherwise after a kill must
+    publish the same bytes again.
+    """
+    if record.slate_id or record.orphan or record.provisional or record.late or not record.stepped:
+        return record
+    (behaviour,) = packed_floats(np.array([record.behaviour], np.float32), [len(record.behaviour)])
+    return _WrittenFeedback(
+        impression_id=record.impression_id, user_id=record.user_id, video_id=record.video_id,
+        revision=record.revision, offset=record.offset, event_time_ms=record.event_time_ms,
+        impression_ms=record.impression_ms, outcome=record.outcome, watch_ratio=record.watch_ratio,
+        label=record.label, behaviour=behaviour, arm=record.arm,
+    )  # fmt: skip
+
+
 def packed_floats(rows: NDArray[Any], counts: Sequence[int]) -> list[msgspec.Raw]:
     """Return the first `counts` of each row [B, K] as MessagePack arrays of 32-bit floats."""
     width = rows.shape[1]
@@ -279,7 +296,7 @@ class FeedbackRecords(Sequence[Feedback]):
         ]  # fmt: skip
         if not self._joined:
             return complete
-        joined = [(record.user_id.encode(), _encode(record)) for record in self._joined]
+        joined = [(record.user_id.encode(), _encode(_as_written(record))) for record in self._joined]
         return [joined[~at] if at < 0 else complete[at] for at in self._order]
 
     def rewards(self) -> dict[str, tuple[int, float]]:

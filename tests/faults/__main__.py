@@ -31,7 +31,10 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=20_000, help="events a scenario, at least")
     parser.add_argument("--seed", type=int, default=1, help="of the load and of the random moments")
     args = parser.parse_args()
-    wanted = [name for name in args.only.split(",") if name] or [*SCENARIOS, *CONTROLS]
+    wanted = [name for name in args.only.split(",") if name] or [
+        *(name for name in SCENARIOS if name != "mixed"),
+        *CONTROLS,
+    ]
     if unknown := [name for name in wanted if name not in SCENARIOS and name not in CONTROLS]:
         parser.error(f"no scenario or guard {unknown[0]!r}; there are {', '.join([*SCENARIOS, *CONTROLS])}")
     port, controller = free_ports(2)

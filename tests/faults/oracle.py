@@ -7,14 +7,14 @@ from typing import Any
 
 from model.config import model_config
 from model.registry import initial_version
-from streams.codecs import Decoder, encode
+from streams.codecs import Decoder
 from streams.config import Settings
-from streams.core.events import Video
+from streams.core.events import Feedback, Slate, Video
 from streams.core.step import Partition
 from streams.intake import take_in
 from streams.worker import make_pool, step_config
 
-_video = Decoder(Video)
+_video, _slate, _feedback = Decoder(Video), Decoder(Slate), Decoder(Feedback)
 
 
 class Oracle:
@@ -49,10 +49,10 @@ class Oracle:
             core = self._cores[number]
             effects = core.apply(core.plan(intake.events), self._scorers)
             self.states[number].update(core.states.pack(list(effects.touched)))
-            self.slates.update((slate.slate_id, encode(slate)) for slate in effects.slates)
-            self.feedback.update(
-                ((one.impression_id, one.revision, one.offset), encode(one)) for one in effects.feedback
-            )
+            self.slates.update((_slate(value).slate_id, value) for _, value in effects.slate_pairs())
+            for _, value in effects.feedback_pairs():
+                one = _feedback(value)
+                self.feedback[one.impression_id, one.revision, one.offset] = value
             applied = {offset for offset, _, _ in intake.events}
             self.dead |= {(number, record.offset) for record in chunk if record.offset not in applied}
             self.next_offset[number] = chunk[-1].offset + 1

@@ -7,9 +7,9 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +85,25 @@ def kills(here: World, plan: Plan, row: Row) -> Tally:
     return here.settle()
 
 
-def failpoints(here: World, plan: Plan, row: Row) -> Tally:
+def failpoints(here: World, plan: Plan, row: Row, points: Sequence[str] = POINTS) -> Tally:
     """A kill at every point between two steps, each with traffic before and behind."""
-    rng, row.rounds = random.Random(plan.seed), len(POINTS)
-    for point in POINTS:
+    rng, row.rounds = random.Random(plan.seed), len(points)
+    for point in points:
         count = rng.randint(1, 3) if POINTS.index(point) < POINTS.index("rebalance") else rng.randint(1, 2)
         count = 1 if point in ("rebalance", "positions-found") else count
         here.load.send(plan.events)
         here.start(failpoint=f"{point}:{count}", mutant="small-parts")
         here.await_end()
+    return here.settle()
+
+
+def mixed(here: World, plan: Plan, row: Row) -> Tally:
+    """A few of all faults of one worker, one after the other; the short form of several scenarios."""
+    here.more_to_come = True
+    for number, part in enumerate((kills, broker_paused, ends_mid_batch)):
+        part(here, replace(plan, rounds=1 + (number == 2)), row)
+    failpoints(here, plan, row, ("changelog-part", "recovery-part"))
+    here.more_to_come, row.rounds = False, 6
     return here.settle()
 
 
@@ -338,6 +348,7 @@ def broker_restarts(here: World, plan: Plan, row: Row) -> Tally:
 #: By name: what is done, and the settings it needs.
 SCENARIOS: dict[str, tuple[Scenario, dict[str, Any]]] = {
     "kills": (kills, {}),
+    "mixed": (mixed, {"poll_records": 100, "commit_interval_s": 0.1}),
     "failpoints": (failpoints, {"poll_records": 100}),
     "last-batch": (last_batch, {}),
     "broker-paused": (broker_paused, {"commit_interval_s": 0.1}),

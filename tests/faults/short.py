@@ -8,7 +8,7 @@ from tests.faults.scenarios import Plan, run
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
-SHORT = {"kills": Plan(2, 400), "last-batch": Plan(1, 300)}
+SHORT = {"mixed": Plan(1, 500), "last-batch": Plan(1, 300), "zombie": Plan(1, 400)}
 
 
 @pytest.mark.parametrize("name", SHORT)

@@ -64,7 +64,7 @@ def histories(draw):
     for offset, (user, kind, number, wait, position) in enumerate(steps):
         now += wait
         fields = {}
-        if kind is not EventType.OPEN and user in last_slate:
+        if kind is not EventType.OPEN and user in last_slate and number % 4:  # the others come without a slate
             fields = {"slate_id": f"0-{last_slate[user]}", "position": position}
         events.append(
             (offset, now, event(f"u{user}", kind, number, now, event_id=f"e{offset}", watch_ms=number * 300, **fields))
@@ -81,6 +81,7 @@ class Shell:
         self.pool, self.scorer = make_pool(), FakeScorer()
         self.store, self.slates, self.feedback, self.counts = {}, {}, [], Counter()
         self.applied, self.watermark = 0, 0
+        self.sent: set[tuple[bytes, bytes]] = set()  # feedback to the letter
         self.restart()
 
     def restart(self) -> None:
@@ -99,6 +100,7 @@ class Shell:
             key, value = written[slate.slate_id]
             assert (key.decode(), shown(decode_slate(value))) == (slate.user_id, shown(slate))
             self.slates.setdefault(slate.slate_id, value)
+        self.sent.update(effects.feedback_pairs())
         self.feedback.extend(decode_feedback(value) for _, value in effects.feedback_pairs())
         newest = self.feedback[len(self.feedback) - len(effects.feedback) :]
         assert list(map(shown, effects.feedback)) == list(map(shown, newest))
@@ -122,6 +124,7 @@ def test_cut_into_batches_changes_nothing(events, cuts):
     assert whole.store == cut.store
     assert whole.slates == cut.slates
     assert Counter(map(encode, whole.feedback)) == Counter(map(encode, cut.feedback))
+    assert whole.sent == cut.sent
 
 
 @settings(deadline=None, max_examples=60)
@@ -140,4 +143,4 @@ def test_killed_between_sends_and_restarted(events, size, lost, kill_at):
         batch += 1
     assert whole.store == killed.store
     assert set(whole.slates) == set(killed.slates)
-    assert {encode(record) for record in whole.feedback} == {encode(record) for record in killed.feedback}
+    assert whole.sent == killed.sent

@@ -35,7 +35,7 @@ class DemoOptions:
 
     workers: int = 1
     viewers: int = 1000
-    rate: float = 800.0
+    rate: float = 1000.0
     seed: int = 1
     console: bool = True
 

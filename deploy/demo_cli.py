@@ -21,7 +21,7 @@ def demo(
     seconds: Annotated[float, typer.Option("--for", min=0, help="Stop after so many seconds; 0 goes on.")] = 0,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Stream workers that share the partitions.")] = 1,
     viewers: Annotated[int, typer.Option(min=10, help="Simulated viewers, each once in every arm.")] = 1000,
-    rate: Annotated[float, typer.Option(min=1, help="Viewer events per second, over all arms.")] = 800.0,
+    rate: Annotated[float, typer.Option(min=1, help="Viewer events per second, over all arms.")] = 1000.0,
     seed: Annotated[int, typer.Option(help="Seed of the simulated world.")] = 1,
     console_page: Annotated[bool, typer.Option("--console/--no-console", help="Serve the console page.")] = True,
     as_json: Json = False,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from model.trainer import Trainer
     from model.trainer_metrics import TrainerMetrics
 
-NICENESS = 15  # serving goes first where the two share a machine; learning takes what is left
+NICENESS = 5  # serving goes first where the two share a machine
 METRICS_OFFSET = 50  # from the first metrics port, so that a few workers fit in between
 log = logging.getLogger("freshloop.trainer")
 

@@ -98,9 +98,10 @@ def test_properties_stay_on_the_loopback(make_settings):
 
 
 def test_a_recorded_process_is_found_by_pid_creation_time_and_folder(layout):
-    code = "import time; time.sleep(60)"
-    child = subprocess.Popen([sys.executable, "-c", code, str(layout.properties)])
+    code = "import time; print('up', flush=True); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", code, str(layout.properties)], stdout=subprocess.PIPE)
     try:
+        child.stdout.readline()  # before that its command line may not be there yet
         store.record_process(layout, child.pid)
         assert store.running_process(layout) == psutil.Process(child.pid)
         record = json.loads(layout.pid.read_text())
@@ -109,6 +110,7 @@ def test_a_recorded_process_is_found_by_pid_creation_time_and_folder(layout):
     finally:
         child.kill()
         child.wait()
+        child.stdout.close()
 
 
 def test_a_process_that_has_nothing_to_do_with_the_folder_is_not_the_broker(layout):

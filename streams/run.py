@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -27,6 +28,8 @@ from streams.models import ServingModels
 from streams.worker import Worker, make_pool
 
 log = logging.getLogger("freshloop.worker")
+
+YOUNG_OBJECTS = 50_000  # between two collections; a batch makes thousands of them, and no cycles
 
 
 class RegistryVersions:
@@ -140,4 +143,6 @@ def run_worker(settings: Settings, name: str, metrics_port: int, loglevel: str, 
             f"metrics cannot be served on port {metrics_port} (--metrics-port): {error.strerror}"
         ) from None
     app = make_app(settings, build_worker(settings, name, metrics, http_port, ids))
+    gc.freeze()  # what is made until now stays; the collector need not look at it again
+    gc.set_threshold(YOUNG_OBJECTS, 20, 100)
     faust.Worker(app, loglevel=loglevel, redirect_stdouts=False, quiet=True).execute_from_commandline()

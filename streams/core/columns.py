@@ -40,6 +40,8 @@ class StepConfig:
 
     def arm(self, user_id: str) -> str:
         """Return the arm of a user: what follows the last '@', when it is a configured arm, or `online`."""
+        if not self.arms:
+            return "online"
         _, at, suffix = user_id.rpartition("@")
         return suffix if at and suffix in self.arms else "online"
 
@@ -84,6 +86,12 @@ class Columns:
         self.last = is_last(self.rows) if config.latest_only else np.ones(count, bool)
         self.arms = self._arms(config)
         self.slow = self._slow(states)
+
+    def arm_names(self, places: list[int], config: StepConfig) -> list[str]:
+        """Return the arms of the users of events."""
+        if len(self.arms) == 1:
+            return list(self.arms) * len(places)
+        return [config.arm(self.plan.users[place]) for place in places]
 
     def _arms(self, config: StepConfig) -> dict[str, NDArray[np.bool_] | None]:
         """Return which events belong to each arm; None for all."""

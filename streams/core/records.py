@@ -6,8 +6,7 @@ Kafka is `pairs()`, keys and encoded values, for which the numbers are laid out 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, overload
 
@@ -218,15 +217,12 @@ class FeedbackRecords(Sequence[Feedback]):
     """Feedback of a batch: outcomes that are complete in themselves, and what was joined one by one.
 
     Args:
-      places: int64 [M], events whose outcome is complete in itself, ascending.
+      places: int64 [M], events whose outcome is complete in itself, ascending; `arms` [M], of their users.
       joined: other records, by the event that they belong behind; those of closings with their rank before it.
     """
 
-    def __init__(
-        self, batch: Stepped, places: Ints, joined: list[tuple[int, int, Feedback]], arm: Callable[[str], str]
-    ) -> None:
-        plan = batch.plan
-        self._plan, self._arm = plan, arm
+    def __init__(self, batch: Stepped, places: Ints, joined: list[tuple[int, int, Feedback]], arms: list[str]) -> None:
+        self._plan, self._arms = batch.plan, arms
         self._places: list[int] = places.tolist()
         self._labels: list[float] = labels_of(batch.ratios[places], batch.masks[places]).tolist()
         self._ratios: list[float] = batch.ratios[places].tolist()
@@ -259,7 +255,7 @@ class FeedbackRecords(Sequence[Feedback]):
             offset=int(self._plan.offsets[place]), event_time_ms=event.event_time_ms,
             impression_ms=int(self._plan.now_ms[place]), outcome=self._names[at], watch_ratio=self._ratios[at],
             label=self._labels[at], behaviour=self._inputs[at].tolist(), propensity=CERTAIN,
-            arm=self._arm(event.user_id),
+            arm=self._arms[at],
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[Feedback]:
@@ -267,18 +263,18 @@ class FeedbackRecords(Sequence[Feedback]):
 
     def pairs(self) -> Pairs:
         """Return keys and values to be published."""
-        plan, places, arm = self._plan, self._places, self._arm
+        plan, places = self._plan, self._places
         offsets, now = plan.offsets[places].tolist(), plan.now_ms[places].tolist()
         complete = [
             (user.encode(), _encode(_WrittenFeedback(
                 impression_id=event.event_id, user_id=user, video_id=event.video_id, revision=0, offset=offset,
                 event_time_ms=event.event_time_ms, impression_ms=at, outcome=name, watch_ratio=ratio, label=graded,
-                behaviour=behaviour, arm=arm(user),
+                behaviour=behaviour, arm=arm,
             )))
-            for event, user, offset, at, name, ratio, graded, behaviour in zip(
+            for event, user, offset, at, name, ratio, graded, behaviour, arm in zip(
                 [plan.events[place] for place in places], [plan.users[place] for place in places], offsets, now,
                 self._names, self._ratios, self._labels,
-                packed_floats(self._inputs, [BEHAVIOUR_SIZE] * len(places)), strict=True,
+                packed_floats(self._inputs, [BEHAVIOUR_SIZE] * len(places)), self._arms, strict=True,
             )
         ]  # fmt: skip
         if not self._joined:
@@ -288,14 +284,13 @@ class FeedbackRecords(Sequence[Feedback]):
 
     def rewards(self) -> dict[str, tuple[int, float]]:
         """Return by arm how many impressions were labelled first here, and the sum of these labels."""
-        counts: Counter[str] = Counter()
-        sums: Counter[str] = Counter()
-        firsts = [(record.arm, record.label) for record in self._joined if not record.revision]
-        firsts += [
-            (self._arm(self._plan.users[place]), graded)
-            for place, graded in zip(self._places, self._labels, strict=True)
-        ]
-        for arm, graded in firsts:
-            counts[arm] += 1
-            sums[arm] += graded  # type: ignore[assignment]  # a Counter of sums
-        return {arm: (count, float(sums[arm])) for arm, count in counts.items()}
+        labels: dict[str, list[float]] = {}
+        if len(set(self._arms)) == 1:
+            labels[self._arms[0]] = list(self._labels)
+        else:
+            for arm, graded in zip(self._arms, self._labels, strict=True):
+                labels.setdefault(arm, []).append(graded)
+        for record in self._joined:
+            if not record.revision:
+                labels.setdefault(record.arm, []).append(record.label)
+        return {arm: (len(found), sum(found)) for arm, found in labels.items()}

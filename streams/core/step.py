@@ -298,7 +298,8 @@ class Partition:
             for place, one in batch.joined.items():
                 user = plan.users[place]
                 joined.append((place, 2, feedback_of(one, user, arm(user), inputs[place].tolist())))
-        effects.feedback = FeedbackRecords(batch, np.flatnonzero(batch.stepped & ~batch.slow), joined, arm)
+        complete = np.flatnonzero(batch.stepped & ~batch.slow)
+        effects.feedback = FeedbackRecords(batch, complete, joined, batch.arm_names(complete.tolist(), self.config))
 
 
 def rebuild(states: UserStates, rows: Ints, pool: FreshPool, scorer: Scorer) -> Floats:

@@ -9,7 +9,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 PACKAGES := streams model producers deploy benchmarks
 
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo test browser lint lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,6 +39,12 @@ demo: setup  ## run the whole loop on this machine; Ctrl-C stops it. ARGS="--hel
 
 test: lint  ## set up, check style, types and imports, run all tests. ARGS="-k name" picks some
 	@$(BIN)/python -m pytest $(ARGS)
+
+browser:  ## install a Chromium for the browser tests where there is none (Debian, as root)
+	@if command -v chromium chromium-browser google-chrome >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
+	else echo "freshloop: the browser tests need Chromium; install the package chromium" >&2; exit 1; fi
 
 lint: setup  ## style, types, and who may import whom
 	@$(BIN)/ruff check --quiet .

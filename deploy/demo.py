@@ -12,17 +12,19 @@ import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from deploy import broker
-from deploy.scrape import Samples, Totals, quantile, scrape, total
+from deploy.control import Control
+from deploy.scrape import Samples, Totals, answers, quantile, scrape, total
 from deploy.supervisor import ChildSpec, Supervisor
-from streams.admin import answering_cluster, create_topics, delete_topics
+from streams.admin import accepts, answering_cluster, create_topics, delete_topics
 from streams.config import ConfigError, Settings, load_settings
 
 ARMS = ("online", "frozen", "popular", "random")
+RAMP_S = 5  # viewers come evenly over the first seconds, as the broker and the worker warm up
 PREFIX = "demo-"  # of the topics on a broker that is not the demo's own
 Say = Callable[[str], None]
 
@@ -35,6 +37,7 @@ class DemoOptions:
     viewers: int = 1000
     rate: float = 1000.0
     seed: int = 1
+    console: bool = True
 
 
 @dataclass
@@ -53,6 +56,10 @@ class Demo:
     endpoints: dict[str, tuple[int, Totals]] = field(default_factory=dict)
     versions: list[int] = field(default_factory=list)
     restarts: int = 0
+    control: Control = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.control = Control(self.settings.data_dir, self.supervisor)
 
     @property
     def summary_path(self) -> Path:
@@ -61,7 +68,10 @@ class Demo:
 
     def look(self) -> None:
         """Restart what died and read everyone's metrics."""
-        self.restarts += sum(event.kind == "restarted" for event in self.supervisor.poll())
+        for event in self.supervisor.poll():
+            self.restarts += event.kind == "restarted"
+            self.control.restarts[event.name] = event.restarts
+        self.control.look({name: port for name, (port, _) in self.endpoints.items()})
         for port, totals in self.endpoints.values():
             totals.look(scrape(port))
         version = int(max(self._gauges("freshloop_model_version"), default=0))
@@ -104,37 +114,44 @@ def run(options: DemoOptions, settings: Settings, say: Say) -> Generator[Demo, N
                 demo.endpoints[spec.name] = (port, Totals())
             supervisor.start(spec)
         say(f"running; logs are in {home.data_dir / 'logs'}")
-        while True:
-            demo.look()
-            yield demo
+        if options.console:
+            say(f"the console is at http://{home.http_host}:{home.console_port}")
+        try:
+            while True:
+                demo.look()
+                yield demo
+        finally:
+            demo.control.close()
 
 
 def parts(settings: Settings, options: DemoOptions, summary: Path) -> list[ChildSpec]:
     """Return the processes beside the broker, in the order of their start."""
     env = {f"FRESHLOOP_{name.upper()}": value for name, value in _shared(settings).items()}
     port = settings.metrics_port
-    workers = [
-        _part(
-            f"worker-{n}",
-            env,
-            port + n,
-            "worker",
-            "--name",
-            f"w{n}",
-            "--loglevel",
-            "warn",
-            "--http-port",
-            str(settings.http_port + n),
-        )
-        for n in range(options.workers)
-    ]
+    workers = [_worker(settings, env, n) for n in range(options.workers)]
     trainer = _part("trainer", env, port + options.workers, "trainer")
     simulate = _part(
         "simulate", env, port + options.workers + 1, "simulate", "--arms", ",".join(ARMS),
         "--viewers", str(options.viewers), "--rate", str(options.rate), "--seed", str(options.seed),
-        "--measure-from", "frozen", "--summary", str(summary),
+        "--ramp", str(RAMP_S), "--measure-from", "frozen", "--summary", str(summary),
     )  # fmt: skip
-    return [*workers, trainer, simulate]
+    return [*workers, trainer, *([_console(settings, env)] if options.console else []), simulate]
+
+
+def _worker(settings: Settings, env: Mapping[str, str], number: int) -> ChildSpec:
+    """Return a worker; it is ready once it owns partitions, so that no viewer waits for its first slate."""
+    http = settings.http_port + number
+    spec = _part(
+        f"worker-{number}", env, settings.metrics_port + number, "worker", "--name", f"w{number}", "--loglevel", "warn",
+        "--http-port", str(http),
+    )  # fmt: skip
+    return replace(spec, ready=lambda: answers(f"http://{settings.http_host}:{http}/readyz"))
+
+
+def _console(settings: Settings, env: Mapping[str, str]) -> ChildSpec:
+    server = f"{settings.http_host}:{settings.console_port}"
+    argv = (sys.executable, "-m", "streams.main", "console")
+    return ChildSpec("console", argv, env, ready=lambda: accepts(server), ready_timeout_s=60)
 
 
 def _part(name: str, env: Mapping[str, str], port: int, *command: str) -> ChildSpec:
@@ -153,6 +170,8 @@ def _shared(settings: Settings) -> dict[str, str]:
         "topic_prefix": settings.topic_prefix,
         "app_id": settings.app_id,
         "arms": json.dumps(settings.arms),
+        "http_port": str(settings.http_port),
+        "console_port": str(settings.console_port),
     }
 
 

@@ -23,15 +23,16 @@ def demo(
     viewers: Annotated[int, typer.Option(min=10, help="Simulated viewers, each once in every arm.")] = 1000,
     rate: Annotated[float, typer.Option(min=1, help="Viewer events per second, over all arms.")] = 1000.0,
     seed: Annotated[int, typer.Option(help="Seed of the simulated world.")] = 1,
+    console_page: Annotated[bool, typer.Option("--console/--no-console", help="Serve the console page.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Run the whole loop on this machine: broker, topics, workers, trainer and viewers; Ctrl-C stops all of it.
+    """Run the whole loop on this machine: broker, topics, workers, trainer, viewers, console; Ctrl-C stops all of it.
 
     Shows events and slates per second, the delay from event to slate, the model version, and the reward of the online
     model beside a frozen one, popular and random videos, each as its share of the way from random to the best possible.
     """
     console = Console(stderr=True)
-    options = DemoOptions(workers, viewers, rate, seed)
+    options = DemoOptions(workers, viewers, rate, seed, console_page)
     found: dict[str, Any] = {}
     try:
         _watch(console, options, seconds or None, found)

@@ -27,6 +27,15 @@ def scrape(port: int, host: str = "127.0.0.1") -> Samples | None:
     return parse(text)
 
 
+def answers(url: str) -> bool:
+    """Tell whether `url` answers with 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
 def parse(text: str) -> Samples:
     """Return the samples of a page in Prometheus' text format."""
     return {

@@ -137,6 +137,23 @@ def _batch(store: Examples, held: list[Window], shape: BatchShape) -> Batch:
     )  # fmt: skip
 
 
+def empty(shape: BatchShape) -> Batch:
+    """Return a batch that holds nothing."""
+    one = np.zeros(shape.examples, np.int32)
+    weight = np.zeros(shape.examples, np.float32)
+    return Batch(
+        videos=np.zeros(0, np.int64),
+        step_video=np.zeros((shape.steps, shape.rows), np.int32),
+        behaviour=np.zeros((shape.steps, shape.rows, BEHAVIOUR_SIZE), np.float32),
+        row=one,
+        time=one,
+        video=one,
+        label=weight,
+        weight=weight,
+        slots=np.zeros(0, np.int64),
+    )
+
+
 def _pad(values: Sequence[int] | NDArray[Any], size: int, dtype: type) -> NDArray[Any]:
     out: NDArray[Any] = np.zeros(size, dtype)
     out[: len(values)] = values

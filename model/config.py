@@ -27,7 +27,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     head: HeadName = "interaction"
     hidden_size: int = 64
     embedding_size: int = 32
-    category_size: int = 16
+    category_size: int = 32
     seed: int = 1
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from model.batches import Batch, BatchShape
+from model.batches import Batch, BatchShape, empty
 from model.catalogue import Catalogue
 from model.config import ModelConfig
 from model.tables import BETA1, BETA2, EPSILON, Table, Tables
@@ -39,9 +39,9 @@ class NetOptions:
     """
 
     rate: float = 0.0005
-    table_rate: float = 2.0
+    table_rate: float = 6.0
     residual_rate: float = 1.0
-    bias_rate: float = 20.0
+    bias_rate: float = 40.0
     tag_scale: float = 0.25
     own_scale: float = 0.1
     decay: float = 0.01
@@ -92,6 +92,12 @@ class Net:
             self._dense[name].assign(value)
             for moment in self._moments[name]:
                 moment.assign(0 * value)
+
+    def compile(self) -> None:
+        """Compile both functions now rather than in the first round. Weights must be loaded, and again afterwards."""
+        nothing = Catalogue()
+        self.train(nothing, empty(self.shape))
+        self.logits(nothing, empty(self.shape))
 
     def export(self) -> Weights:
         """Return the weights as copies, by name."""

@@ -1,62 +1,71 @@
 """What version 0 knows before anything was learned: a viewer likes what resembles the videos it watched through.
 
 Random recurrent weights need tens of thousands of examples before they remember anything of use. These start as two
-moving averages of video vectors: one gated by the outcome (little of a skipped video enters, much of one that was
-watched or liked), one of everything that was shown. Their difference is the user vector, and the interaction is a
-similarity. Every number here is a start, and all of it is trained.
+moving averages of video vectors: one gated by the outcome (more of a video enters that was watched or liked), one of
+everything that was shown. Their difference is the user vector, and the interaction is a similarity. The gates are slow,
+so that an average holds some thirty videos, and the personal part is small beside what is learned of a video's quality,
+as it is while little is known of a viewer. Every number here is a start, and all of it is trained.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.config import ModelConfig
 from streams.core.behaviour import FEATURES
 from streams.core.ports import Floats
 
-NOISE = 0.3  # of the random weights of the GRU that stay around the prior, so that units can part
-MIXING = 0.1  # of those that mix units: into an average, into the user vector, between user and video
-KEPT = 2.5  # update bias: 1 - sigmoid(2.5) = 8 % of a step enters the average of everything shown
-KEPT_GATED = 3.5  # 3 % of an ignored video enters the gated average
-GATES = {"watch_ratio": -4.0, "completed": -1.0, "is_like": -2.0, "is_skip": 1.0, "is_hide": 2.0}
-ENTERING = 1.5  # gain from a video vector to what enters an average
-CONTRAST = 2.0  # gain from the averages to the user vector
-SHOWN = 0.8  # how much of the average of everything shown is taken off
-SIMILARITY = 3.0  # gain of the similarity of user and video
-SPREAD = 2.0  # gain of the video tower: two videos with nothing in common differ visibly
+Units = NDArray[np.int64]
+
+NOISE = 0.2  # of the random weights that stay around the prior, so that units can part
+KEPT = 3.5  # update bias: 1 - sigmoid(3.5) = 3 % of a step enters the average of everything shown
+KEPT_GATED = 4.0  # 2 % of an ignored video enters the gated average, 12 % of one that was seen twice and liked
+GATES = {"watch_ratio": -1.5, "is_like": -0.75}
+SIMILARITY = 1.0  # gain of the similarity of user and video
+CONTENT = 2.0  # gain from the rows of author and tags to the video vector
+MUSIC = 0.3  # of that gain: music says less
 
 
 def with_prior(weights: dict[str, Floats], config: ModelConfig) -> None:
     """Turn randomly drawn weights into the prior, in place. Shapes are those of `model.weights.specs`."""
     size = min(config.embedding_size, config.hidden_size // 2)
     liked, shown = np.arange(size), size + np.arange(size)
+    _content(weights["video.kernel"], config)
     _averages(weights, config, liked, shown)
     users = weights["user.kernel"]
-    users *= MIXING
-    users[liked, liked] += CONTRAST
-    users[shown, liked] -= SHOWN * CONTRAST
-    weights["video.kernel"] *= SPREAD
+    users *= NOISE
+    users[liked, liked] += 1.0
+    users[shown, liked] -= 1.0
     if "head.interaction" in weights:
-        weights["head.interaction"] *= MIXING
+        weights["head.interaction"] *= NOISE
         weights["head.interaction"][liked, liked] += SIMILARITY
 
 
-def _averages(
-    weights: dict[str, Floats],
-    config: ModelConfig,
-    liked: np.ndarray[tuple[int], np.dtype[np.int64]],
-    shown: np.ndarray[tuple[int], np.dtype[np.int64]],
-) -> None:
+def _content(kernel: Floats, config: ModelConfig) -> None:
+    """Map author, tags and music by one orthonormal map, so that an author can start where its tags are."""
+    width = config.category_size
+    shared = _orthonormal(kernel[:width])
+    kernel *= NOISE
+    for block, gain in enumerate((CONTENT, CONTENT, CONTENT * MUSIC)):
+        kernel[block * width : (block + 1) * width] += gain * shared
+
+
+def _orthonormal(random: Floats) -> Floats:
+    """Return the matrix [M, N] of a random one, with orthonormal rows or columns, whichever are fewer."""
+    wide = random.shape[0] < random.shape[1]
+    q, _ = np.linalg.qr(random.T if wide else random)
+    return (q.T if wide else q).astype(np.float32)
+
+
+def _averages(weights: dict[str, Floats], config: ModelConfig, liked: Units, shown: Units) -> None:
     """Make the units `liked` and `shown` of the GRU moving averages of the video vector."""
     hidden, embedding = config.hidden_size, config.embedding_size
-    kernel, recurrent, bias = weights["gru.kernel"], weights["gru.recurrent"], weights["gru.bias"]
+    kernel, bias = weights["gru.kernel"], weights["gru.bias"]
     kernel *= NOISE
-    recurrent *= NOISE
+    weights["gru.recurrent"] *= NOISE
     for units, kept in ((liked, KEPT_GATED), (shown, KEPT)):
         bias[0, units] = kept
-        candidate = 2 * hidden + units
-        kernel[:, candidate] *= MIXING
-        recurrent[:, candidate] *= MIXING
-        kernel[np.arange(len(units)), candidate] = ENTERING
-    for feature, weight in GATES.items():
-        kernel[embedding + FEATURES.index(feature), liked] += weight
+        kernel[np.arange(len(units)), 2 * hidden + units] += 1.0
+    for feature, change in GATES.items():
+        kernel[embedding + FEATURES.index(feature), liked] += change

@@ -51,9 +51,10 @@ class Table:
           grow: give rows to new keys.
           start: [n, W] added to the first value of a new row, as the mean over its places in `keys`.
         """
-        get = self._row_of.get
-        found = np.array([get(key, -1) for key in keys.tolist()], np.int64)
-        if grow and (missing := (found < 0) & (keys != 0)).any():
+        get, real = self._row_of.get, keys != 0
+        found = np.full(len(keys), -1, np.int64)
+        found[real] = [get(key, -1) for key in keys[real].tolist()]
+        if grow and (missing := (found < 0) & real).any():
             unique, where = np.unique(keys[missing], return_inverse=True)
             first = self._add(unique)
             if start is not None:

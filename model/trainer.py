@@ -23,7 +23,7 @@ from model.progress import Journal, Through
 from model.registry import Registry, Version
 from model.train import Learner, Round
 from model.trainer_metrics import TrainerMetrics
-from model.weights import initial
+from model.weights import Weights, initial
 from streams.clock import Clock
 from streams.codecs import BadRecord, Decoder
 from streams.config import Settings
@@ -79,6 +79,8 @@ class Trainer:
 
     def start(self, stopping: Callable[[], bool]) -> None:
         """Read models and videos, take over the version in service, and begin with feedback."""
+        self.net.load(initial(self._config))
+        self.net.compile()
         self._intake.start_whole()
         while not self._intake.caught_up() and not stopping():
             self._take(self._intake.poll(0.5))
@@ -185,10 +187,17 @@ class Trainer:
         self._base = manifest.version
         offsets = dict(manifest.trained_through_offsets)
         if kept := self._moments.load(manifest.version):
-            offsets, moments = {**offsets, **kept[0]}, kept[1]
-            net.set_optimiser(moments)
+            offsets |= kept[0]
+            self._resume(current, kept[1])
         self._journal.through = Through(manifest.trained_through, offsets, manifest.trained_through_ms)
         log.info("version %d serves, trained through %d records", manifest.version, manifest.trained_through)
+
+    def _resume(self, current: Version, moments: Weights) -> None:
+        try:
+            self.net.set_optimiser(moments)
+        except (KeyError, ValueError) as error:
+            log.warning("the optimiser starts anew, since its state does not fit version %d: %s", current.number, error)
+            self.net.load(current.weights)
 
     def _go_back(self, current: Version) -> None:
         """Another hand put a version into service: go on from it, and drop what only others had learned."""

@@ -51,8 +51,7 @@ def run_trainer(settings: Settings, metrics_port: int) -> None:
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
     stop = _Stop()
-    os.nice(NICENESS)
-    quiet_tensorflow(threads=1)
+    quiet_tensorflow(threads=1, niceness=NICENESS)
     from model.trainer_metrics import TrainerMetrics
 
     metrics = TrainerMetrics(registry)
@@ -98,7 +97,12 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics) -> Iterator[Train
 
     config, shape = model_config(settings), BatchShape()
     net = Net(config, shape, NetOptions(rate=settings.learning_rate), settings.model_seed)
-    options = RoundOptions(margin=settings.gate_margin)
+    options = RoundOptions(
+        passes=settings.train_passes,
+        replay=settings.replay,
+        held_back=settings.held_back,
+        margin=settings.gate_margin,
+    )
     learner = Learner(net, Examples(Catalogue(), Limits()), shape, options, settings.model_seed)
     registry = Registry(settings.model_name, config, settings.frozen_after)
     intake = Intake(settings)
@@ -112,15 +116,21 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics) -> Iterator[Train
         intake.close()
 
 
-def quiet_tensorflow(threads: int) -> None:
-    """Import TensorFlow without its greetings on stderr, on so many threads."""
+def quiet_tensorflow(threads: int, niceness: int = 0) -> None:
+    """Import TensorFlow without its greetings on stderr.
+
+    Args:
+      threads: that it may compute on.
+      niceness: given to this thread and those threads, once the import is over.
+    """
     os.putenv("TF_CPP_MIN_LOG_LEVEL", "3")
     with _stderr_closed():
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-        tf.constant(0.0)  # its devices are looked for now
+        os.nice(niceness)
+        tf.constant(0.0)  # its threads begin now
 
 
 @contextmanager

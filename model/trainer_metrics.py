@@ -32,3 +32,5 @@ class TrainerMetrics:
         self.version = gauge("model_version", "Version that the next round starts from.")
         self.made = gauge("model_made_timestamp_seconds", "When that version was made.")
         self.lag = gauge("consumer_lag_offsets", "Offsets behind the end of the feedback partition.", "partition")
+        for verdict in ("accepted", "refused"):  # a counter that does not exist yet cannot rise from nothing
+            self.rounds.labels(verdict)

@@ -33,7 +33,7 @@ class Options:
     """How to simulate.
 
     Attributes:
-      rate: events per second.
+      rate: events per second; reached evenly over the first `ramp_s` seconds.
       videos: the initial catalogue; publish_rate: videos per second after it.
       seconds: the run ends by itself after this; None: it does not.
       summary: a file that is kept up to date.
@@ -41,6 +41,7 @@ class Options:
 
     viewers: int = 1000
     rate: float = 500.0
+    ramp_s: float = 0.0
     seed: int = 1
     arms: tuple[str, ...] = ("online",)
     videos: int = 2000
@@ -49,6 +50,10 @@ class Options:
     measure_from: str = "start"
     jump_at_s: float | None = None
     summary: Path | None = None
+
+    def rate_after(self, seconds: float) -> float:
+        """Return the events per second at this time of the run."""
+        return self.rate * min(1.0, seconds / self.ramp_s) if self.ramp_s else self.rate
 
 
 class Simulator:
@@ -91,6 +96,11 @@ class Simulator:
     def stop(self) -> None:
         """Let the run end after the present tick; may be called from a signal handler."""
         self.stopping = True
+
+    def jump(self) -> None:
+        """Let every viewer's taste jump; called by a signal handler."""
+        if self.world.start_ms:
+            self.world.jump(self._clock.now_ms())
 
     def run(self) -> dict[str, Any]:
         """Publish the catalogue, let the viewers come until it is time or `stop` is called, and return the summary.
@@ -138,7 +148,8 @@ class Simulator:
             now = self._clock.monotonic()
             if options.seconds is not None and now - begin >= options.seconds:
                 break
-            tokens = min(tokens + options.rate * (now - last), max(options.rate * _BURST_S, 1.0))
+            rate = options.rate_after(now - begin)
+            tokens = min(tokens + rate * (now - last), max(rate * _BURST_S, 1.0))
             last = now
             now_ms = max(now_ms, self._clock.now_ms())
             inbox.check()

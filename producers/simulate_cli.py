@@ -43,6 +43,7 @@ def simulate(
     measure_from: Annotated[
         From, typer.Option(help="Count reward from the start, or from when the frozen arm's model is older.")
     ] = From.START,
+    ramp: Annotated[float, typer.Option(min=0.0, help="The rate is reached evenly over so many seconds.")] = 0.0,
     jump_at: Annotated[float | None, typer.Option(min=0.0, help="Every taste jumps after so many seconds.")] = None,
     parameters: Annotated[Path, typer.Option(help="The world's parameters (TOML).")] = DEFAULT,
     summary: Annotated[Path | None, typer.Option(help="A JSON file that is kept up to date.")] = None,
@@ -63,6 +64,7 @@ def simulate(
         publish_rate=publish_rate,
         seconds=for_seconds,
         measure_from=measure_from.value,
+        ramp_s=ramp,
         jump_at_s=jump_at,
         summary=summary,
     )
@@ -166,7 +168,7 @@ def _serve(settings: Settings, port: int, simulator: Simulator) -> None:
 
 
 def _stop_on_signals(simulator: Simulator) -> None:
-    """Let the first SIGINT or SIGTERM end the run cleanly, and the second at once."""
+    """Let the first SIGINT or SIGTERM end the run cleanly, and the second at once; SIGUSR1 lets tastes jump."""
 
     def handle(*_: object) -> None:
         if simulator.stopping:
@@ -175,6 +177,7 @@ def _stop_on_signals(simulator: Simulator) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, handle)
+    signal.signal(signal.SIGUSR1, lambda *_: simulator.jump())
 
 
 def _say(text: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +112,13 @@ class Simulation:
         self.counts["missing"] += len(self._owed) - len(owed)
         self._owed.clear()
         return [event for _, answer in owed for event in self._say(answer, now_ms)]
+
+    def jump(self, now_ms: int) -> None:
+        """Let every taste jump now."""
+        at_s = (now_ms - self.start_ms) / 1000
+        self.viewers.jump(at_s)
+        self.setup = replace(self.setup, jump_at_s=at_s)
+        self._jumped = False
 
     def _jump(self, now_ms: int) -> None:
         jump_at_s = self.setup.jump_at_s

@@ -28,6 +28,7 @@ class Viewers:
         rng = np.random.default_rng([seed, 2])
         self.count = count
         self.jump_at_s = jump_at_s
+        self._quarters = 0  # of earlier jumps
         self._from = _tastes(rng, parameters, count, topics)
         towards = _tastes(rng, parameters, count, topics)
         along = (towards * self._from).sum(axis=1, keepdims=True)
@@ -38,10 +39,15 @@ class Viewers:
 
     def tastes(self, viewers: NDArray[np.int64], at_s: float) -> Floats:
         """Return the tastes [B, D] of viewers [B], `at_s` seconds after the start."""
-        angle = self._speed[viewers] * at_s
+        angle = self._speed[viewers] * at_s + self._quarters * np.pi / 2
         if self.jump_at_s is not None and at_s >= self.jump_at_s:
             angle = angle + np.pi / 2
         return np.asarray(np.cos(angle)[:, None] * self._from[viewers] + np.sin(angle)[:, None] * self._to[viewers])
+
+    def jump(self, at_s: float) -> None:
+        """Let every taste jump (again) at `at_s`, which must be later than an earlier jump."""
+        self._quarters += self.jump_at_s is not None and self.jump_at_s <= at_s
+        self.jump_at_s = at_s
 
     def who(self, u: float) -> int:
         """Return the viewer that a uniform in [0, 1) points at, the active ones more often."""

@@ -99,7 +99,12 @@ class Settings(BaseSettings):
     train_examples: Count = Field(4_000, description="A round of fine-tuning starts after this many new examples,")
     train_seconds: Seconds = Field(20.0, description="or after this time, whichever comes first.")
     train_minimum: Count = Field(500, description="No round with fewer examples than this.")
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(0.003, description="Adam's step size.")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(0.0005, description="Adam's step size.")
+    train_passes: Annotated[int, Field(ge=1, le=20)] = Field(2, description="Times that a round sees its new examples.")
+    replay: Annotated[float, Field(ge=0, le=10)] = Field(1.0, description="Older examples beside each new one.")
+    held_back: Annotated[float, Field(gt=0, le=0.5)] = Field(
+        0.2, description="Share of the new examples, the newest, that judge a version; the next one learns from them."
+    )
     gate_margin: Annotated[float, Field(ge=0)] = Field(0.0, description="A version may be this much worse in log-loss.")
     frozen_after: Count = Field(
         20_000, description="The frozen arm stays at the first version past this many examples."

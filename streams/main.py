@@ -15,11 +15,15 @@ from rich.console import Console
 
 from benchmarks.cli import bench_app
 from deploy.cli import broker_app, topics_app
+from deploy.console.cli import console as console_command
 from deploy.demo_cli import demo
 from deploy.doctor_cli import doctor
 from deploy.workers import running_workers
 from model.cli import models_app
+from model.content.cli import content_commands, embed
+from model.evaluate_cli import evaluate
 from model.trainer_cli import trainer
+from producers.clip_files import render
 from producers.replay_cli import replay_command
 from producers.simulate_cli import simulate
 from streams.config import ConfigError, load_settings
@@ -37,10 +41,14 @@ app.add_typer(topics_app, name="topics")
 app.add_typer(models_app, name="models")
 app.command()(demo)
 app.command()(doctor)
+app.command("console")(console_command)
+app.command()(evaluate)
 app.command("replay")(replay_command(running_workers))
 app.command("simulate")(simulate)
 app.command()(trainer)
 
+app.command("embed")(embed)
+app.add_typer(content_commands(render), name="content")
 
 @app.command()
 def worker(

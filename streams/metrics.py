@@ -10,6 +10,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from streams.core.feedback import Join
+
+_LETTERS = ("empty", "too-large", "not-decodable", "schema-version", "invalid", "null-key", "key-mismatch")
 _FAST = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _SLOW = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 45, 60, 120, 300, 900, 3600)
 
@@ -94,3 +97,10 @@ class WorkerMetrics:
         self.lag = gauge(
             "freshloop_consumer_lag_offsets", "Offsets behind the end of the events partition.", "partition"
         )
+        for reason in _LETTERS:  # a counter that does not exist yet cannot rise from nothing
+            self.dead_letters.labels(reason)
+        for result in Join:
+            self.joins.labels(result.value)
+        for where in ("memory", "store"):
+            self.state_reads.labels(where)
+        self.models_refused.labels("hash")

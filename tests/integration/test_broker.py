@@ -36,7 +36,7 @@ def own(make_settings):
 
 
 def command(settings, app, *arguments):
-    names = ("data_dir", "brokers", "broker_port", "controller_port", "topic_prefix", "partitions")
+    names = ("data_dir", "brokers", "broker_port", "controller_port", "topic_prefix", "partitions", "app_id")
     env = {f"FRESHLOOP_{name.upper()}": str(getattr(settings, name)) for name in names}
     return CliRunner().invoke(app, list(arguments), env=env)
 
@@ -108,10 +108,10 @@ def test_in_the_foreground_the_process_becomes_the_broker(own, tmp_path):
 
 def test_the_topics_are_created_once_and_fit(broker, make_settings):
     settings = make_settings()
-    assert len(check_topics(settings)) == 7
-    with pytest.raises(ConfigError, match=r"is missing \(and 6 more\); run 'freshloop topics create'"):
+    assert len(check_topics(settings)) == len(Topics(settings).specs())
+    with pytest.raises(ConfigError, match=r"is missing \(and \d more\); run 'freshloop topics create'"):
         require_topics(settings)
-    assert len(create_topics(settings)) == 7
+    assert len(create_topics(settings)) == len(Topics(settings).specs())
     assert create_topics(settings) == []
     assert check_topics(settings) == []
     require_topics(settings)

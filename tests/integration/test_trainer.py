@@ -1,5 +1,10 @@
 """The trainer against the real broker: versions from feedback, restarts that count nothing twice, rollbacks."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -8,6 +13,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from prometheus_client import CollectorRegistry
 
+from deploy.scrape import scrape
 from model.config import model_config
 from model.publish import current_record
 from model.registry import Registry
@@ -16,6 +22,8 @@ from model.trainer_metrics import TrainerMetrics
 from streams.admin import create_topics
 from streams.codecs import encode
 from streams.topics import Topics
+from tests.conftest import free_ports
+from tests.running import environment
 from tests.training.world import World
 
 pytestmark = [pytest.mark.integration, pytest.mark.training]
@@ -179,6 +187,43 @@ def test_a_refused_round_is_recorded_and_the_incumbent_serves_on(settings, produ
     assert not registry.manifests[2].evaluation.accepted
     assert registry.manifests[2].chunks == 0
     assert registry.manifests[2].evaluation.reason.startswith("refused: log-loss")
+
+
+@pytest.mark.timeout(300)  # a niced process on a busy machine
+def test_the_process_publishes_serves_metrics_and_ends_on_sigterm(settings, producer):
+    (port,) = free_ports(1)
+    argv = (sys.executable, "-m", "streams.main", "trainer", "--metrics-port", str(port))
+    with subprocess.Popen(argv, env=os.environ | environment(settings), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            send(producer, settings, World(viewers=60, videos=200, topics=12, authors=40), 400)
+            deadline = time.monotonic() + 240
+            while not (scrape(port) or {}).get(("freshloop_trainer_model_version", ())):
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+                time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=30)
+        except BaseException:
+            process.kill()
+            print(process.communicate()[1])
+            raise
+    assert process.returncode == 0
+    assert "version 1 accepted: log-loss" in said
+    assert "Traceback" not in said
+    assert all("freshloop.trainer" in line for line in said.splitlines()), said
+    assert published(settings).current().number == 1
+
+
+def test_a_mistake_is_one_sentence(make_settings, monkeypatch):
+    (port,) = free_ports(1)
+    monkeypatch.setenv("FRESHLOOP_BROKERS", f"127.0.0.1:{port}")
+    argv = (sys.executable, "-m", "streams.main", "trainer")
+    for arguments, wanted in (((), "no Kafka broker answers"), (("--loglevel", "loud"), "loud is not one of")):
+        done = subprocess.run((*argv, *arguments), capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith("freshloop: ")
+        assert wanted in done.stderr
+        assert len(done.stderr.splitlines()) == 1
 
 
 def test_what_cannot_be_read_is_counted_and_passed_over(settings, producer):

@@ -94,3 +94,11 @@ def test_metrics_leave_out_what_is_not_known_and_name_no_user():
     assert registry.get_sample_value("freshloop_simulated_reward_share", {"arm": "online"}) is None
     labels = {name for family in registry.collect() for sample in family.samples for name in sample.labels}
     assert labels <= {"arm", "quantile", "type", "change"}
+
+
+def test_the_rate_is_reached_evenly():
+    from producers.simulate import Options
+
+    ramped = Options(rate=100.0, ramp_s=4.0)
+    assert [ramped.rate_after(seconds) for seconds in (0, 1, 4, 99)] == [0.0, 25.0, 100.0, 100.0]
+    assert Options(rate=100.0).rate_after(0) == 100.0

@@ -1,0 +1,70 @@
+"""Media and title to vectors: decoder, towers and text put together. The one way in for whoever needs content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.content.decoder import WHOLE, Decoder
+from model.content.media import BadMedia, Media
+from model.content.serving import TowerForward, Weights, pictures_of
+from model.content.sound import log_mel
+from model.content.text import initial_rows, text_vector
+from model.content.towers import FRAMES, SOUND
+from streams.core.ports import Floats
+
+TEXT_SEED = 7
+
+
+@dataclass(frozen=True)
+class Content:
+    """The vectors of one item, of length 1 each; None is a modality that it does not have.
+
+    Attributes:
+      frames: [FRAMES.size].
+      sound: [SOUND.size].
+      text: [text.SIZE].
+      reason, detail: why the media gave neither frames nor sound; empty when there was nothing wrong.
+    """
+
+    frames: Floats | None
+    sound: Floats | None
+    text: Floats | None
+    reason: str = ""
+    detail: str = ""
+
+
+class ContentEncoder:
+    """Encodes items with one version of the content model.
+
+    Args:
+      weights: of both towers, as `model.content.weights.read_weights` gives.
+      decoder: samples the media.
+    """
+
+    def __init__(self, weights: Weights, decoder: Decoder) -> None:
+        self._frames = TowerForward(FRAMES, weights)
+        self._sound = TowerForward(SOUND, weights)
+        self._text = weights.get("text.rows", initial_rows(TEXT_SEED))
+        self._decoder = decoder
+
+    def __call__(
+        self, media: str | Path | bytes | None, title: str = "", window: tuple[float, float] = WHOLE
+    ) -> Content:
+        """Return the vectors of an item; bad media leave a reason instead of an exception."""
+        text = text_vector(title, self._text)
+        if media is None:
+            return Content(None, None, text)
+        try:
+            sampled = self._decoder(media, window)
+        except BadMedia as bad:
+            return Content(None, None, text, bad.reason, bad.detail)
+        return Content(self.of_frames(sampled), self.of_sound(sampled), text)
+
+    def of_frames(self, media: Media) -> Floats | None:
+        """Return the vector of the frames."""
+        return self._frames(pictures_of(media.frames)) if len(media.frames) else None
+
+    def of_sound(self, media: Media) -> Floats | None:
+        """Return the vector of the sound."""
+        return self._sound(log_mel(media.sound)) if len(media.sound) else None

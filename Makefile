@@ -52,9 +52,18 @@ lint: setup  ## style, types, and who may import whom
 	@$(BIN)/mypy $(PACKAGES)
 	@$(BIN)/lint-imports --no-logo 2>&1 | tail -n 20; exit $${PIPESTATUS[0]}
 
+peers: .peers/.ready  ## install the stream processors that `freshloop bench pipeline` compares with, apart, by hash
+
+.peers/.ready: benchmarks/peers.lock setup
+	@$(BIN)/python -m venv .peers
+	@.peers/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r benchmarks/peers.lock
+	@touch $@
+
 lock: setup  ## resolve the dependencies anew into requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra dev \
 	  -o requirements.lock pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --group peers \
+	  --python-version 3.11 -o benchmarks/peers.lock
 
 clean:  ## remove .venv and every cache; data in .freshloop stay
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

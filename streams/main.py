@@ -50,6 +50,7 @@ app.command()(trainer)
 app.command("embed")(embed)
 app.add_typer(content_commands(render), name="content")
 
+
 @app.command()
 def worker(
     name: Annotated[str, typer.Option(help="Name of this worker on this machine; its states live under it.")] = "w1",

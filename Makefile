@@ -54,7 +54,7 @@ lint: setup  ## style, types, and who may import whom
 
 peers: .peers/.ready  ## install the stream processors that `freshloop bench pipeline` compares with, apart, by hash
 
-.peers/.ready: benchmarks/peers.lock setup
+.peers/.ready: benchmarks/peers.lock | setup
 	@$(BIN)/python -m venv .peers
 	@.peers/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r benchmarks/peers.lock
 	@touch $@

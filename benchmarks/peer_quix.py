@@ -48,7 +48,7 @@ def main() -> None:
     # One pipeline instead of two branches, which would copy the value for each.
     stream = app.dataframe(events).apply(job, stateful=True, metadata=True).to_topic(slates)
     stream.apply(lambda _: last[0]).to_topic(feedback)
-    app.run()
+    app.run()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KEPT_BYTES = 32 << 20  # of encoded slates; about 30,000 users with 20 videos each
-UNSORTED = 20_000  # slates taken as they come before each user's last is looked for
+UNSORTED = 40_000  # slates taken as they come before each user's last is looked for
 
 _decode = Decoder(Slate)
 

@@ -17,7 +17,7 @@ import numpy as np
 from streams.core.behaviour import BEHAVIOUR_SIZE, NUMBERS
 from streams.core.feedback import Impressions
 
-LAYOUT = 2
+LAYOUT = 3
 SLATES_KEPT = 8  # a viewer's answers refer to one of the last slates
 EVENT_WORDS = 3  # 48 bits of an event's key: of 10^9 events fewer than one in a thousand runs finds a false duplicate
 _HEAD = struct.Struct("<4BH2Bi3I2q")

@@ -65,3 +65,16 @@ def state(
     from benchmarks.state import run
 
     _show(run(users, rounds, _say), as_json)
+
+
+@bench_app.command()
+def pool(
+    sizes: Annotated[str, typer.Option(help="Videos in the pool, comma-separated.")] = "1000,10000,100000,1000000",
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contestant.")] = 5,
+    train: Annotated[float, typer.Option(min=5, help="Simulated seconds that the model is trained for first.")] = 60.0,
+    as_json: Json = False,
+) -> None:
+    """What a slate costs in pools of 1,000 to 1,000,000 videos, and what the index finds of the exact slate."""
+    from benchmarks.pool import run
+
+    _show(run([int(size) for size in sizes.split(",")], rounds, train, _say), as_json)

@@ -79,6 +79,12 @@ class Settings(BaseSettings):
     exploration: Share = Field(0.1, description="Share of a slate's positions given to uniformly drawn videos.")
     fresh_hours: Annotated[float, Field(gt=0)] = Field(720.0, description="A video is fresh for this long.")
     pool_capacity: Annotated[int, Field(ge=8, le=2_000_000)] = Field(16_384, description="Most videos in the pool.")
+    index_from: Annotated[int, Field(ge=0)] = Field(
+        20_000, description="From so many videos on an index finds candidates; 0: never, scores stay exact."
+    )
+    index_probes: Annotated[int, Field(ge=1, le=4096)] = Field(
+        12, description="Cells of the index that a viewer's query looks into; more find more and take longer."
+    )
     recent_events: Annotated[int, Field(ge=1, le=255)] = Field(20, description="Recent steps kept in a user's state.")
     seen_videos: Annotated[int, Field(ge=1, le=10_000)] = Field(
         1024, description="Seen videos remembered per user, at least."

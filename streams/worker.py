@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from streams import failpoints
 from streams.batches import Batch, BatchConsumer
 from streams.broadcast import Broadcast
+from streams.cells import CellIndex
 from streams.changelog import Changelog, ends_of
 from streams.clock import Clock
 from streams.codecs import BadRecord
 from streams.config import Settings
-from streams.core.pool import FreshPool
+from streams.core.pool import FreshPool, Indexing
+from streams.core.ports import Floats
 from streams.core.ranking import Policy
 from streams.core.state import StateShape
 from streams.core.step import Effects, Partition, StepConfig
@@ -70,8 +72,15 @@ def step_config(settings: Settings, events_id: str = "") -> StepConfig:
 
 def make_pool(settings: Settings) -> FreshPool:
     """Return an empty pool."""
+
+    def make_index(expected: Floats, slots: NDArray[np.int64], keys: Floats) -> CellIndex:
+        return CellIndex(expected, slots, keys, settings.index_probes)
+
     return FreshPool(
-        settings.pool_capacity, int(settings.fresh_hours * 3_600_000), int(settings.popularity_half_life_s * 1000)
+        settings.pool_capacity,
+        int(settings.fresh_hours * 3_600_000),
+        int(settings.popularity_half_life_s * 1000),
+        Indexing(settings.index_from, make_index) if settings.index_from else None,
     )
 
 
@@ -288,6 +297,8 @@ class Worker:
                 idle_s = self.clock.monotonic() - owned.moved_at
                 if idle_s > 1.0 and (stamp := tick_ms(owned.core, idle_s, self.clock.now_ms())):
                     await self.publisher.publish(self.topics.events, number, [Out(None, b"", TICK, stamp)])
+            if self.owned:
+                self.pool.expire(min(owned.core.watermark_ms for owned in self.owned.values()))
             self.metrics.pool_size.set(int(self.pool.fresh(self.clock.now_ms()).sum()))
             self.metrics.ready.set(self.ready)
             self.metrics.cached_users.set(sum(len(owned.core.states) for owned in self.owned.values()))

@@ -5,11 +5,14 @@ Every draw is a pure function of the row's seed and the position, so neither the
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.hashing import draws, draws_at, uniforms
 
+Allowed = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]  # rows [M], slots [M]
 TRIES = 16  # draws for one position; when all fall on what is taken or not allowed, the position is not explored
 _FIRST = 3  # of them made for every position; the rest only where these failed
 
@@ -18,7 +21,7 @@ def explore(
     best: NDArray[np.int64],
     length: NDArray[np.int64],
     count: int,
-    bits: NDArray[np.uint8],
+    allowed: Allowed,
     share: float,
     seeds: NDArray[np.uint64],
 ) -> NDArray[np.int64]:
@@ -28,7 +31,7 @@ def explore(
       best: [B, K] slots that the scores chose, -1 beyond; never drawn.
       length: [B] positions that may be explored.
       count: N, videos.
-      bits: [B, N/8] allowed.
+      allowed: tells which slots of which rows may be drawn.
       share: probability that a position is explored.
       seeds: [B].
     """
@@ -38,7 +41,7 @@ def explore(
         return drawn
     flags = (uniforms(draws(seeds, size)) < share) & (np.arange(size) < length[:, None])
     row, position = np.nonzero(flags)
-    _fill(drawn, [best], row, position, count, bits, seeds)
+    _fill(drawn, [best], row, position, count, allowed, seeds)
     again = np.flatnonzero(_repeats(drawn))
     if len(again):  # a row drew a video twice: its positions are filled one after the other
         drawn[again] = -1
@@ -46,7 +49,7 @@ def explore(
         mine = np.isin(row, again)
         for turn in range(1, int(nth[mine].max()) + 1):
             now = mine & (nth == turn)
-            _fill(drawn, [best, drawn], row[now], position[now], count, bits, seeds)
+            _fill(drawn, [best, drawn], row[now], position[now], count, allowed, seeds)
     return drawn
 
 
@@ -63,13 +66,13 @@ def _fill(
     row: NDArray[np.int64],
     position: NDArray[np.int64],
     count: int,
-    bits: NDArray[np.uint8],
+    allowed: Allowed,
     seeds: NDArray[np.uint64],
 ) -> None:
     """Draw for pairs of row and position; what stands in the row of one of `taken` is not drawn."""
     for first, stop in ((0, _FIRST), (_FIRST, TRIES)):
         if len(row):
-            found = _draw(taken, row, position, first, stop, count, bits, seeds)
+            found = _draw(taken, row, position, first, stop, count, allowed, seeds)
             drawn[row, position] = found
             row, position = row[found < 0], position[found < 0]
 
@@ -81,7 +84,7 @@ def _draw(
     first: int,
     stop: int,
     count: int,
-    bits: NDArray[np.uint8],
+    allowed: Allowed,
     seeds: NDArray[np.uint64],
 ) -> NDArray[np.int64]:
     """Return per pair of row and position the first of tries [first, stop) that is allowed and not taken, or -1."""
@@ -89,8 +92,7 @@ def _draw(
     index = (size + 1 + position * TRIES)[:, None] + np.arange(first, stop)
     words = draws_at(seeds[row][:, None], index.astype(np.uint64))
     slots = (words % np.uint64(count)).astype(np.int64)
-    allowed = (bits[row[:, None], slots >> 3] >> (slots & 7).astype(np.uint8)) & 1
-    usable = allowed.astype(bool)
+    usable = allowed(np.repeat(row, slots.shape[1]), slots.ravel()).reshape(slots.shape)
     for one in taken:
         usable &= ~(slots[:, :, None] == one[row][:, None, :]).any(axis=2)
     at = usable.argmax(axis=1)

@@ -6,28 +6,46 @@ slot is given away only when the pool is full, the longest ended first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.census import Census
 from streams.core.events import Kind, Video
 from streams.core.hashing import key64
-from streams.core.ports import Floats, Scorer
+from streams.core.imagined import imagined_queries
+from streams.core.ports import Floats, Index, MakeIndex, Scorer
 
 _KINDS = {kind: place for place, kind in enumerate(Kind)}
 _LOW = 0xFFFF_FFFF
 _MAX_EXPONENT = 256.0  # of the forward decay; far from the end of float64
+_BLOCK = 16_384  # videos encoded at once
+_GROWN = 4  # an index is made anew once the pool has so many times the videos it was laid out for
+
+
+@dataclass(frozen=True)
+class Indexing:
+    """From how many videos on an index replaces the product with every key, and what makes one."""
+
+    start: int
+    make: MakeIndex
 
 
 @dataclass
 class Encoded:
-    """Videos as one scorer sees them: vectors [S, E] and keys [S, D] by slot."""
+    """Videos as one scorer sees them: vectors [S, E] and keys [S, D] by slot; in a large pool also an index of the keys.
+
+    Attributes:
+      laid_out: slots in use when the index was made.
+    """
 
     scorer: Scorer
     vectors: Floats
     keys: Floats
+    index: Index | None = None
+    laid_out: int = 0
 
 
 class FreshPool:
@@ -41,10 +59,14 @@ class FreshPool:
       popularity: float64 [S], decayed reward up to a common factor (forward decay, so that adding is one operation).
       size: slots in use; everything beyond is free.
       twins: slots whose keys share their low 32 bits, by those bits; empty but by rare chance.
+      census: of the videos that are not withdrawn.
     """
 
-    def __init__(self, capacity: int, fresh_ms: int, half_life_ms: int) -> None:
+    def __init__(self, capacity: int, fresh_ms: int, half_life_ms: int, indexing: Indexing | None = None) -> None:
         self.capacity = capacity
+        self.census = Census(fresh_ms)
+        self._indexing = indexing
+        self._ended_ms = 0  # what expired before is in no index
         self._fresh_ms = fresh_ms
         self._half_life_ms = half_life_ms
         self.size = 0
@@ -87,11 +109,13 @@ class FreshPool:
         """Add or replace videos; return the slots that were given, with the key of their former owner, 0 for none."""
         slots: dict[int, None] = {}
         given: dict[int, int] = {}
+        gone: list[int] = []
         for video in videos:
-            slot, owner = self._place(video)
+            slot, owner = self._place(video, gone, slots)
             slots[slot] = None
             if owner is not None:
                 given.setdefault(slot, owner)
+        self.census.change(gone, [int(self.published_ms[slot]) for slot in slots])
         for encoded in self._encoded.values():
             self._encode(encoded, list(slots))
         return given
@@ -101,8 +125,17 @@ class FreshPool:
         slot = self.slot(video_id)
         if slot < 0:
             return False
+        if self.expires_ms[slot]:
+            self.census.change([int(self.published_ms[slot])], [])
         self.expires_ms[slot] = 0
+        self._unindex(np.array([slot]))
         return True
+
+    def expire(self, now_ms: int) -> None:
+        """Take what has expired at `now_ms`, a moment that every partition has passed, out of the indexes."""
+        expires = self.expires_ms[: self.size]
+        self._unindex(np.flatnonzero((expires > self._ended_ms) & (expires <= now_ms)))
+        self._ended_ms = max(self._ended_ms, now_ms)
 
     def fresh(self, now_ms: int) -> NDArray[np.bool_]:
         """Return which slots [size] may be recommended at `now_ms`."""
@@ -137,8 +170,12 @@ class FreshPool:
             self._popularity_base_ms, exponent = at_ms, 0.0
         self.popularity[slot] += amount * 2.0 ** max(exponent, -_MAX_EXPONENT)
 
-    def _place(self, video: Video) -> tuple[int, int | None]:
-        """Return the slot of a video and, when it was given now, the key of its former owner or 0."""
+    def _place(self, video: Video, gone: list[int], placed: Container[int]) -> tuple[int, int | None]:
+        """Return the slot of a video and, when it was given now, the key of its former owner or 0.
+
+        Args:
+          gone: gets the publication time of what the census has in this slot; nothing for a slot in `placed`.
+        """
         slot, owner = self._slot_of_id.get(video.video_id, -1), None
         key = key64(video.video_id)
         if slot < 0:
@@ -151,6 +188,8 @@ class FreshPool:
             first = self._slot_of_low.setdefault(key & _LOW, slot)
             if first != slot:
                 self.twins.setdefault(key & _LOW, [first]).append(slot)
+        if self.expires_ms[slot] and slot not in placed:
+            gone.append(int(self.published_ms[slot]))
         self.videos[slot] = video
         self.ids[slot], self.keys[slot] = video.video_id, key
         self.durations_ms[slot], self.kinds[slot] = video.duration_ms, _KINDS[video.kind]
@@ -175,10 +214,27 @@ class FreshPool:
         return key
 
     def _encode(self, encoded: Encoded, slots: Sequence[int]) -> None:
-        if not slots:
+        for start in range(0, len(slots), _BLOCK):
+            some = slots[start : start + _BLOCK]
+            index = np.fromiter(some, np.int64, len(some))
+            videos = [video for slot in some if (video := self.videos[slot]) is not None]
+            encoded.vectors[index], encoded.keys[index] = encoded.scorer.encode(videos)
+        if slots and self._indexing is not None and self.size >= self._indexing.start:
+            if encoded.index is None or self.size >= _GROWN * encoded.laid_out:
+                self._lay_out(encoded, self._indexing)
+            else:
+                changed = np.fromiter(slots, np.int64, len(slots))
+                encoded.index.put(changed, encoded.keys[changed])
+
+    def _lay_out(self, encoded: Encoded, indexing: Indexing) -> None:
+        slots = np.flatnonzero(self.expires_ms[: self.size] > self._ended_ms)
+        if not len(slots):
             return
-        videos = [video for slot in slots if (video := self.videos[slot]) is not None]
-        vectors, keys = encoded.scorer.encode(videos)
-        index = np.fromiter(slots, np.int64, len(slots))
-        encoded.vectors[index] = vectors
-        encoded.keys[index] = keys
+        asked = imagined_queries(encoded.scorer, encoded.vectors[: self.size])
+        encoded.index, encoded.laid_out = indexing.make(asked, slots, encoded.keys[slots]), self.size
+
+    def _unindex(self, slots: NDArray[np.int64]) -> None:
+        if len(slots):
+            for encoded in self._encoded.values():
+                if encoded.index is not None:
+                    encoded.index.drop(slots)

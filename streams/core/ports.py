@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -35,3 +35,25 @@ class Scorer(Protocol):
     def queries(self, hidden: Floats) -> Floats:
         """Return queries [B, D] of hidden states [B, H]."""
         ...
+
+
+class Index(Protocol):
+    """Keys by slot, and roughly the best of them for a query. What one query finds does not depend on those beside it."""
+
+    def put(self, slots: NDArray[np.int64], keys: Floats) -> None:
+        """Add keys [n, D] of distinct slots [n], or replace them."""
+        ...
+
+    def drop(self, slots: NDArray[np.int64]) -> None:
+        """Take out distinct slots [n]; those that are not there do not matter."""
+        ...
+
+    def search(self, queries: Floats, wanted: int) -> NDArray[np.int64]:
+        """Return slots [B, wanted] whose products with queries [B, D] are about the largest, in any order.
+
+        Where fewer are found, -1 fills up.
+        """
+        ...
+
+
+MakeIndex = Callable[[Floats, NDArray[np.int64], Floats], Index]  # queries to expect [Q, D]; slots [n], keys [n, D]

@@ -9,7 +9,7 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.explore import explore
+from streams.core.explore import Allowed, explore
 from streams.core.ports import Floats
 from streams.core.top import Candidates, candidates, in_order, joined
 
@@ -17,7 +17,7 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 TILE = 64  # rows of one matrix product; a fixed shape keeps a row's result independent of the batch around it
 _PROBE, _OFTEN = 128, 0.1  # rows that show whether what is not allowed is often among the best
-_MARGIN = 12  # candidates beyond K, for the author cap; where they do not suffice more are taken
+MARGIN = 12  # candidates beyond K, for the author cap; where they do not suffice more are taken
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def rank_tiles(
     """
     best, values, filled = _bests(logits, count, bits, authors, policy)
     free = np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
-    return _explored(best, values, filled, free, logits_at, count, bits, policy, seeds)
+    return with_exploration(best, values, filled, free, logits_at, count, lambda rows, at: is_set(bits, rows, at), policy, seeds)
 
 
 def _bests(
@@ -181,14 +181,14 @@ def _bests(
         """Fill rows; return those for which `wanted` candidates were too few."""
         found = _candidates(logits, some, bits, count, wanted, masked)
         slots, logit = in_order(found, len(some))
-        good = _admitted(slots, authors, policy)
-        best[some], values[some], filled[some] = _compact(slots, logit, good, policy)
+        good = admitted(slots, authors, policy)
+        best[some], values[some], filled[some] = compact(slots, logit, good, policy)
         left: Ints = some[~found.whole & (good.sum(axis=1) < policy.size)]
         return left
 
     if not rows or not count:
         return best, values, filled
-    every, wanted = np.arange(rows), min(count, policy.size + _MARGIN)
+    every, wanted = np.arange(rows), min(count, policy.size + MARGIN)
     probe, rest = every[:_PROBE], every[_PROBE:]
     short = short_of(probe, wanted, masked=False)
     seldom = len(short) <= _OFTEN * len(probe)
@@ -198,6 +198,12 @@ def _bests(
         todo = short_of(todo, wanted, masked=True)
         wanted = min(count, 4 * wanted)
     return best, values, filled
+
+
+def is_set(bits: NDArray[np.uint8], rows: Ints, places: Ints) -> Bools:
+    """Return the bits [M] of rows [M] at places [M], little bit first."""
+    found: Bools = ((bits[rows, places >> 3] >> (places & 7).astype(np.uint8)) & 1).astype(bool)
+    return found
 
 
 def _candidates(
@@ -216,12 +222,11 @@ def _candidates(
     found = joined(parts, TILE)
     if masked:
         return found
-    allowed = (bits[rows[found.rows], found.slots >> 3] >> (found.slots & 7).astype(np.uint8)) & 1
-    keep = np.flatnonzero(allowed.astype(bool) & (found.logits < np.inf))
+    keep = np.flatnonzero(is_set(bits, rows[found.rows], found.slots) & (found.logits < np.inf))
     return Candidates(found.rows[keep], found.slots[keep], found.logits[keep], found.whole)
 
 
-def _admitted(slots: Ints, authors: Ints, policy: Policy) -> Bools:
+def admitted(slots: Ints, authors: Ints, policy: Policy) -> Bools:
     """Return which of slots [B, C], best first, the author cap lets through."""
     valid = slots >= 0
     cap, width = policy.author_cap, slots.shape[1]
@@ -238,7 +243,7 @@ def _admitted(slots: Ints, authors: Ints, policy: Policy) -> Bools:
     return valid
 
 
-def _compact(slots: Ints, values: Floats, good: Bools, policy: Policy) -> tuple[Ints, Floats, Ints]:
+def compact(slots: Ints, values: Floats, good: Bools, policy: Policy) -> tuple[Ints, Floats, Ints]:
     """Return the first K admitted slots of each row that exceed the threshold or fill the minimum."""
     rows = len(slots)
     place = np.cumsum(good, axis=1)
@@ -252,21 +257,21 @@ def _compact(slots: Ints, values: Floats, good: Bools, policy: Policy) -> tuple[
     return best, kept, filled
 
 
-def _explored(
+def with_exploration(
     best: Ints,
     values: Floats,
     filled: Ints,
     free: Ints,
     logits_at: Callable[[Ints, Ints], Floats],
     count: int,
-    bits: NDArray[np.uint8],
+    allowed: Allowed,
     policy: Policy,
     seeds: NDArray[np.uint64],
 ) -> Ranked:
     """Give positions to drawn videos; the best move down and drop out beyond K."""
     chance = (policy.exploration / np.maximum(free - filled, 1)).astype(np.float32)
     length = np.minimum(policy.size, np.maximum(filled, np.minimum(policy.minimum, free)))
-    drawn = explore(best, length, count, bits, policy.exploration, seeds)
+    drawn = explore(best, length, count, allowed, policy.exploration, seeds)
     explored = drawn >= 0
     if not explored.any():
         return Ranked(best, values, filled, explored, chance)

@@ -187,9 +187,10 @@ def slate_records(
         ids[row] = ids[row][: int(ranked.count[row])]
     one = np.float32(1.0)
     scores = one / (one + np.exp(np.minimum(-ranked.logits, np.float32(80.0))))
+    youngest, oldest, fresh = pool.census.ages(plan.now_ms[places])
     return SlateRecords(
         plan, places, ranked, name, arm, rest, scorer.version, scorer.trained_through, ids, scores,
-        _explored(ranked), _ages(pool, plan.now_ms[places]),
+        _explored(ranked), (youngest.tolist(), oldest.tolist(), fresh.tolist()),
     )  # fmt: skip
 
 
@@ -199,22 +200,6 @@ def _explored(ranked: Ranked) -> list[list[int]]:
     ends = np.cumsum(np.bincount(rows, minlength=len(ranked.count))).tolist()
     flat = positions.tolist()
     return [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _ages(pool: FreshPool, now_ms: Ints) -> tuple[list[int], list[int], list[int]]:
-    """Return publication times of the youngest and oldest candidate, and how many there are, at each moment [B]."""
-    moments, which = np.unique(now_ms, return_inverse=True)
-    first, last = pool.fresh(int(moments[0])), pool.fresh(int(moments[-1]))
-    same = np.array_equal(first, last)
-    rows: list[tuple[int, int, int]] = []
-    published = pool.published_ms[: pool.size]
-    for moment in moments.tolist():
-        if not rows or not same:
-            some = published[first if same else pool.fresh(moment)]
-            youngest, oldest, count = int(some.max(initial=0)), int(some.min(initial=moment)), len(some)
-        rows.append((youngest, min(oldest, moment), count))
-    table = np.array(rows, np.int64).reshape(-1, 3)[which]
-    return table[:, 0].tolist(), table[:, 1].tolist(), table[:, 2].tolist()
 
 
 class Stepped(Protocol):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.hashing import draws, uniforms
+from streams.core.nearest import Eligible, rank_nearest
 from streams.core.pool import FreshPool
 from streams.core.ports import Floats, Scorer
 from streams.core.ranking import Policy, Ranked, rank, rank_products
+from streams.core.seen import SeenKeys
 
 Ints = NDArray[np.int64]
 
@@ -20,6 +23,7 @@ class Slated:
 
     Attributes:
       hidden: float32 [N, H]; bits: uint8 [N, S/8], seen videos; both as of the event.
+      seen: in place of the bits, where states have none: seen videos by key.
       places: int64 [N], place among the remembered slates of the user.
       versions, explored, chances, rests: of the ranked slate; filled by `keep`.
     """
@@ -27,14 +31,22 @@ class Slated:
     def __init__(self, count: int, hidden: int, bytes_: int) -> None:
         self.hidden: Floats = np.empty((count, hidden), np.float32)
         self.bits = np.empty((count, bytes_), np.uint8)
+        self.seen: dict[int, NDArray[np.uint32]] = {}
         self.places = np.zeros(count, np.int64)
         self.versions = np.full(count, -1, np.int64)
         self._kept: dict[int, tuple[set[int], float, float]] = {}
 
-    def note(self, places: Ints, hidden: Floats, bits: NDArray[np.uint8]) -> None:
-        """Note the states [B] of the events at `places`."""
+    def note(self, places: Ints, hidden: Floats, seen: NDArray[np.uint8] | Sequence[NDArray[np.uint32]]) -> None:
+        """Note the states [B] of the events at `places`; what was seen as bits, or as keys."""
         self.hidden[places] = hidden
-        self.bits[places] = bits
+        if isinstance(seen, np.ndarray):
+            self.bits[places] = seen
+        else:
+            self.seen.update(zip(places.tolist(), seen, strict=True))
+
+    def seen_keys(self, places: Ints) -> SeenKeys:
+        """Return what was seen at `places`, where it was noted as keys."""
+        return SeenKeys([self.seen[place] for place in places.tolist()])
 
     def keep(self, places: Ints, ranked: Ranked, rest: float, version: int) -> None:
         """Keep how slates were made."""
@@ -64,11 +76,19 @@ def rank_slates(
       kind: what orders the videos: the model for `online` and `frozen`, else `popular` or `random`.
     """
     size = pool.size
-    bits = ~slated.bits[places] & fresh_bits(pool, now_ms)
     authors = pool.authors[:size]
-    if kind not in ("random", "popular"):
+    encoded = None if kind in ("random", "popular") else pool.encoded(scorer)
+    eligible = Eligible(pool, now_ms, slated.seen_keys(places)) if slated.seen else None
+    if encoded is not None and encoded.index is not None and eligible is not None:
         queries = scorer.queries(slated.hidden[places])
-        return rank_products(queries, pool.encoded(scorer).keys[:size], bits, authors, policy, seeds)
+        return rank_nearest(queries, encoded.keys[:size], encoded.index, eligible, policy, seeds)
+    if eligible is not None:
+        bits = eligible.bits(np.arange(len(places)))
+    else:
+        bits = ~slated.bits[places] & fresh_bits(pool, now_ms)
+    if encoded is not None:
+        queries = scorer.queries(slated.hidden[places])
+        return rank_products(queries, encoded.keys[:size], bits, authors, policy, seeds)
     if kind == "random":
         logits = uniforms(draws(seeds, size)).astype(np.float32)
     else:

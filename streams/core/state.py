@@ -48,7 +48,8 @@ class UserStates:
         recent_videos int64 [R, N], recent_events uint16 [R, N, 3], recent_numbers, recent_flags: the recent steps;
         slates, slate_*: slates ever made, and the last 8: offset, model version, explored positions, propensities;
         seen_count, seen: videos ever seen, and those of the chunk that is being filled.
-      seen_bits: uint8 [R, S/8]; the seen videos as bits over the pool's slots.
+      by_key: whether the pool has so many slots that bits would take more than the keys of the seen videos do.
+      seen_bits: uint8 [R, S/8]; the seen videos as bits over the pool's slots; [R, 0] with `by_key`.
       impressions: open impressions by row; a row without any is absent, and `has_open` bool [R] says so.
     """
 
@@ -65,7 +66,9 @@ class UserStates:
         self._unplaced: dict[int, set[int]] = {}  # rows that saw a video which has no slot, by seen key
         self.impressions: dict[int, Impressions] = {}
         self.table: NDArray[Any] = np.zeros(0, row_type(shape))
-        self.seen_bits = np.zeros((0, (pool.capacity + 7) // 8), np.uint8)
+        width = (pool.capacity + 7) // 8
+        self.by_key = width > 4 * (shape.chunks + 1) * shape.chunk
+        self.seen_bits = np.zeros((0, 0 if self.by_key else width), np.uint8)
         self.has_open = np.zeros(0, bool)
         self._used = np.zeros(0, np.int64)
         self._turn = 0
@@ -159,6 +162,10 @@ class UserStates:
 
         A video counts as seen when the low 32 bits of its key are among those remembered.
         """
+        if self.by_key:
+            fresh = [not self._holds(row, key) for row, key in zip(rows.tolist(), keys.tolist(), strict=True)]
+            self._append(rows[fresh], keys[fresh])
+            return
         placed = slots >= 0
         at, bit = slots >> 3, np.left_shift(1, slots & 7).astype(np.uint8)
         new = (self.seen_bits[rows, at] & bit) == 0
@@ -193,10 +200,19 @@ class UserStates:
         chunks.append(keys)
         if len(chunks) > self.shape.chunks:
             forgotten = np.frombuffer(chunks.pop(0), np.uint32)
+            if self.by_key:
+                return
             gone = forgotten[~np.isin(forgotten, self._kept(row))]
             for key in gone.tolist():
                 for slot in self._pool.slots_of_low(key):
                     self.seen_bits[row, slot >> 3] &= np.uint8(0xFF ^ (1 << (slot & 7)))
+
+    def seen_of(self, rows: Ints, size: int) -> NDArray[np.uint8] | list[NDArray[np.uint32]]:
+        """Return what rows [B] have seen, as bits [B, size] or as keys, as copies."""
+        if self.by_key:
+            return [self.seen_keys(row) for row in rows.tolist()]
+        found: NDArray[np.uint8] = self.seen_bits[rows, :size]
+        return found
 
     def seen_keys(self, row: int) -> NDArray[np.uint32]:
         """Return the low 32 bits of the keys of seen videos that are remembered, oldest first."""
@@ -219,6 +235,8 @@ class UserStates:
         Args:
           owners: per slot the key of the video that had it before, 0 for none.
         """
+        if self.by_key:
+            return
         for slot, owner in zip(slots, owners, strict=True):
             if owner:
                 column = self.seen_bits[:, slot >> 3]
@@ -310,6 +328,8 @@ class UserStates:
         return row
 
     def _mark_loaded(self, row: int) -> None:
+        if self.by_key:
+            return
         for low in self.seen_keys(row).tolist():
             slots = self._pool.slots_of_low(low)
             self._set_bits(row, slots)

@@ -111,7 +111,8 @@ class Partition:
         effects = Effects()
         batch = Columns(plan, self.states, self.pool, self.config)
         waiting = {user: list(reversed(closings)) for user, closings in plan.closings.items()}
-        slated = Slated(len(plan.events), self.config.shape.hidden, (self.pool.size + 7) // 8)
+        width = 0 if self.states.by_key else (self.pool.size + 7) // 8
+        slated = Slated(len(plan.events), self.config.shape.hidden, width)
         for wave in waves_of(batch.rows):
             live = wave[~batch.replayed[wave]] if batch.replayed.any() else wave
             if waiting:
@@ -173,7 +174,7 @@ class Partition:
             table["steps"][rows] = steps + 1
         if len(slating):
             rows = batch.rows[slating]
-            slated.note(slating, table["hidden"][rows], states.seen_bits[rows, : slated.bits.shape[1]])
+            slated.note(slating, table["hidden"][rows], states.seen_of(rows, slated.bits.shape[1]))
             made = table["slates"][rows]
             place = made % SLATES_KEPT
             slated.places[slating] = place

@@ -83,8 +83,8 @@ def test_positions_are_filled_as_if_one_after_the_other(seed, count):
     best = np.full((rows, size), -1)
     best[:, :2] = rng.integers(0, count, (rows, 2))
     allowed = rng.random((rows, count)) < 0.8
-    bits, seeds = np.packbits(allowed, axis=1, bitorder="little"), seeds_of(2, np.arange(rows))
-    drawn = explore(best, np.full(rows, size), count, bits, 0.6, seeds)
+    seeds = seeds_of(2, np.arange(rows))
+    drawn = explore(best, np.full(rows, size), count, lambda at, slots: allowed[at, slots], 0.6, seeds)
     flags = uniforms(draws(seeds, size)) < 0.6
     words = draws(seeds, size * (1 + TRIES))
     for row in range(rows):

@@ -1,0 +1,133 @@
+"""The index of a large pool: FAISS's inverted file of cells, laid out for the queries that a version makes.
+
+Plain cells are cut by distance between keys, most of which no query tells apart. So keys are first mapped to where
+their distance is the expected difference of their logits: with M the second moment of the queries and M = U S² Uᵀ, a
+key k becomes k U S and a query q becomes q U S⁻¹. Few directions are left that matter, and only those are searched.
+Which cells a query looks into, and what it finds there, depends on nothing beside it in its batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.core.ports import Floats
+from streams.core.ranking import product
+
+Ints = NDArray[np.int64]
+
+_ROUNDS, _SAMPLE, _SEED = 6, 48, 1  # of k-means: rounds, and keys for each cell
+_CANDIDATES = 64  # for so many, `probes` cells are looked into; for more, in proportion
+_KEPT, _STEP = 0.999, 4  # of the logits' variance that the directions searched explain, and their number's divisor
+_LEAST = 1e-3  # of the mean variance of a query's direction, so that none is lost for want of queries
+
+
+class CellIndex:
+    """Implements `streams.core.ports.Index`.
+
+    Args:
+      expected: [Q, D] queries as they will come.
+      slots, keys: [n] and [n, D], what is in the index from the start; n ≥ 1.
+      probes: cells that a query looks into.
+    """
+
+    def __init__(self, expected: Floats, slots: Ints, keys: Floats, probes: int) -> None:
+        import faiss  # here, since it takes a third of a second, and few pools are large
+
+        faiss.omp_set_num_threads(1)
+        self._mean: Floats = keys.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self._of_keys, self._of_queries = _directions(expected, keys - self._mean)
+        placed = self._placed(keys)
+        depth, count = placed.shape[1], max(1, min(len(keys) // 8, 1 << round(np.log2(2 * np.sqrt(len(keys))))))
+        means = faiss.Kmeans(depth, count, niter=_ROUNDS, max_points_per_centroid=_SAMPLE, min_points_per_centroid=1, seed=_SEED)
+        means.train(placed)
+        self._centres: Floats = means.centroids.reshape(count, depth).copy()
+        self._halves: Floats = np.float32(-0.5) * (self._centres**2).sum(axis=1)
+        cells = self._cells(placed)
+        self._middles, self._spreads = _moments(placed, cells, self._centres)
+        self._probes = min(probes, count)
+        self._faiss = faiss
+        self._lists: Any = faiss.IndexIVFFlat(faiss.IndexFlatIP(depth), depth, count, faiss.METRIC_INNER_PRODUCT)
+        self._lists.quantizer.add(self._centres)
+        self._lists.is_trained = True
+        self._lists.set_direct_map_type(faiss.DirectMap.Hashtable)
+        self._held: set[int] = set()
+        self._add(slots, placed, cells)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def put(self, slots: Ints, keys: Floats) -> None:
+        """Add keys [n, D] of distinct slots [n], or replace them."""
+        self.drop(slots)
+        placed = self._placed(keys)
+        self._add(slots, placed, self._cells(placed))
+
+    def drop(self, slots: Ints) -> None:
+        """Take out distinct slots [n]; those that are not there do not matter."""
+        there = np.array([slot for slot in slots.tolist() if slot in self._held], np.int64)
+        if len(there):
+            self._lists.remove_ids(there)
+            self._held.difference_update(there.tolist())
+
+    def search(self, queries: Floats, wanted: int) -> Ints:
+        """Return slots [B, wanted] with about the largest products with queries [B, D]; -1 fills up."""
+        asked = product(queries, self._of_queries.T)
+        probes = min(len(self._centres), self._probes * -(-wanted // _CANDIDATES))
+        # A cell promises its mean and, by the spread of its members, what the best of them may have beyond.
+        promise = product(asked, self._middles)
+        promise += np.sqrt(product(asked * asked, self._spreads))
+        last = promise.shape[1] - probes
+        cells = np.argpartition(promise, last, axis=1)[:, last:] if last else np.tile(np.arange(probes), (len(asked), 1))
+        self._lists.nprobe = probes
+        _, found = self._lists.search_preassigned(asked, wanted, cells, np.zeros(cells.shape, np.float32))
+        return np.asarray(found, np.int64)
+
+    def _placed(self, keys: Floats) -> Floats:
+        return product(keys - self._mean, self._of_keys.T)
+
+    def _cells(self, placed: Floats) -> Ints:
+        """Return the nearest cell of each row [n, depth]."""
+        cells = np.empty(len(placed), np.int64)
+        for start in range(0, len(placed), 4096):
+            some = product(placed[start : start + 4096], self._centres)
+            some += self._halves
+            cells[start : start + 4096] = some.argmax(axis=1)
+        return cells
+
+    def _add(self, slots: Ints, placed: Floats, cells: Ints) -> None:
+        if not len(slots):
+            return
+        pointer = self._faiss.swig_ptr
+        slots, placed, cells = (np.ascontiguousarray(column) for column in (slots, placed, cells))
+        self._lists.add_core(len(slots), pointer(placed), pointer(slots), pointer(cells))
+        self._held.update(slots.tolist())
+
+
+def _directions(expected: Floats, centred: Floats) -> tuple[Floats, Floats]:
+    """Return maps [D, depth] of keys and of queries whose images have almost the same products as they have."""
+    asked, known = expected.astype(np.float64), centred.astype(np.float64)
+    moment = asked.T @ asked / len(asked)
+    size = len(moment)
+    values, axes = np.linalg.eigh(moment + _LEAST * np.trace(moment) / size * np.eye(size))
+    scales = np.sqrt(np.maximum(values, 1e-12))
+    there = axes * scales
+    variances, turn = np.linalg.eigh(there.T @ (known.T @ known / len(known)) @ there)
+    turn, explained = turn[:, ::-1], np.cumsum(variances[::-1]) / max(variances.sum(), 1e-12)
+    depth = min(size, _STEP * (1 + int(np.searchsorted(explained, _KEPT)) // _STEP))
+    kept = turn[:, :depth]
+    return np.ascontiguousarray(there @ kept, np.float32), np.ascontiguousarray(axes / scales @ kept, np.float32)
+
+
+def _moments(placed: Floats, cells: Ints, centres: Floats) -> tuple[Floats, Floats]:
+    """Return the mean [cells, depth] of each cell's members, and their variance times 2 log of their number."""
+    count = np.bincount(cells, minlength=len(centres))
+    total = np.maximum(count, 1)[:, None]
+    mean = np.stack([np.bincount(cells, column, len(centres)) for column in placed.T], axis=1) / total
+    square = np.stack([np.bincount(cells, column * column, len(centres)) for column in placed.T], axis=1) / total
+    mean[count == 0] = centres[count == 0]
+    spread = np.maximum(square - mean * mean, 0.0) * 2.0 * np.log(np.maximum(count, 2))[:, None]
+    spread[count == 0] = 0.0
+    return mean.astype(np.float32), spread.astype(np.float32)

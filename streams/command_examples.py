@@ -46,6 +46,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "freshloop evaluate --format interactions --warm clicks.csv --user visitor --item product --time ts",
     ),
     "bench pipeline": ("freshloop bench pipeline --rounds 3 --only limit,freshloop --json",),
+    "bench latency": ("freshloop bench latency --seconds 30 --json",),
+    "bench state": ("freshloop bench state --users 100000 --rounds 3 --json",),
     "embed": ("freshloop embed clip.mp4 other.mp4", "freshloop embed --halves clip.mp4 other.mp4 --json"),
     "content train": ("freshloop content train --creators 300 --steps 600",),
     "content evaluate": ("freshloop content evaluate --topics 16 --seed 77 --json",),

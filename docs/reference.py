@@ -42,8 +42,8 @@ def settings() -> str:
         )
     return (
         "# Settings\n\nEach is a variable of the environment, or `name = value` in `freshloop.toml` (lower case, "
-        "without the prefix) in the folder where a part is started; the environment wins. A wrong one stops the start with a "
-        "sentence that names it.\n\n| setting | default | bounds | what it does |\n|---|---|---|---|\n"
+        "without the prefix) in the folder where a part is started; the environment wins. A wrong one stops the "
+        "start with a sentence that names it.\n\n| setting | default | bounds | what it does |\n|---|---|---|---|\n"
         + "\n".join(rows)
     )
 

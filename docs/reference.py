@@ -1,9 +1,10 @@
-"""Hook of MkDocs: makes the reference pages from the code, so that they cannot fall behind it."""
+"""Hooks of MkDocs: makes the reference pages from the code, so that they cannot fall behind it, and completes the nav."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -18,6 +19,29 @@ from streams.config import Settings
 from streams.main import all_records, app
 from streams.metrics import WorkerMetrics
 from streams.topics import Topics
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """List pages that the nav does not name: decisions under Decisions, others under Reference; called by MkDocs."""
+    sections = {
+        name: pages for section in config.nav or () if isinstance(section, dict) for name, pages in section.items()
+    }
+    decisions = next(
+        one["Decisions"] for one in sections["Explanation"] if isinstance(one, dict) and "Decisions" in one
+    )
+    known, folder = set(_named(config.nav)), Path(config.docs_dir)
+    for page in sorted(folder.rglob("*.md")):
+        name = page.relative_to(folder).as_posix()
+        if name not in known and not name.startswith("examples/"):
+            (decisions if name.startswith("adr/") else sections["Reference"]).append(name)
+    return config
+
+
+def _named(nav: Any) -> Iterator[str]:
+    if isinstance(nav, str):
+        yield nav
+    for one in nav.values() if isinstance(nav, dict) else nav if isinstance(nav, list) else ():
+        yield from _named(one)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

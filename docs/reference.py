@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: makes the reference pages from the code, so that they cannot fall behind it, and completes the nav."""
+"""Hooks of MkDocs: make the reference from the code, so that it cannot fall behind, and list every page in the nav."""
 
 from __future__ import annotations
 

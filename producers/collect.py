@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from kafka import KafkaConsumer, TopicPartition
+from msgspec import structs
 
 from producers.cursor import CursorStore
 from producers.mapping import Mapping, id_of, key_of
 from producers.paging import Page
 from streams.codecs import BadRecord, encode
 from streams.config import Settings
-from streams.core.events import Event, Record
+from streams.core.events import Event, Record, Video
+from streams.pseudonyms import Rename
 
 _QUIET_MS = 2000  # a poll of a topic that has more to give is never so long without a record
 
@@ -63,12 +65,15 @@ class Collector:
 
     Args:
       say: gets a sentence about the first invalid item of a run.
+      rename: gives a user the name that is known inside.
     """
 
     def __init__(
-        self, mapping: Mapping, source: Source, log: Log, store: CursorStore, say: Callable[[str], None]
-    ) -> None:
+        self, mapping: Mapping, source: Source, log: Log, store: CursorStore, say: Callable[[str], None],
+        rename: Rename = str,
+    ) -> None:  # fmt: skip
         self._mapping, self._source, self._log, self._store, self._say = mapping, source, log, store, say
+        self._rename = rename
         self.collected = Collected(cursor=store.cursor)
 
     def recover(self) -> None:
@@ -106,7 +111,7 @@ class Collector:
         for item in items:
             counts.items += 1
             try:
-                record = self._mapping.record(item)
+                record = self._renamed(self._mapping.record(item))
             except BadRecord as bad:
                 if not counts.invalid:
                     self._say(f"an item cannot be used and is left out ({bad.detail})")
@@ -118,6 +123,9 @@ class Collector:
             if self._store.digest(id_of(record)) != digest:
                 found[id_of(record)] = digest, record
         return found
+
+    def _renamed(self, record: Event | Video) -> Record:
+        return structs.replace(record, user_id=self._rename(record.user_id)) if isinstance(record, Event) else record
 
 
 def digest_of(record: Record) -> str:

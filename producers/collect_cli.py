@@ -21,6 +21,7 @@ from producers.sending import Sender
 from streams.admin import require_topics
 from streams.clock import Clock
 from streams.config import load_settings
+from streams.pseudonyms import pseudonyms
 from streams.topics import Topics
 
 
@@ -51,9 +52,11 @@ def collect(
     with (
         CursorStore(settings.data_dir / "collect" / f"{found.name}.sqlite") as store,
         closing(Sender(settings)) as sender,
-        closing(Pages(found, settings.collect_token, Clock(), pause, _say)) as source,
+        closing(Pages(found, settings.collect_token.get_secret_value(), Clock(), pause, _say)) as source,
     ):
-        collector = Collector(found, source, TopicLog(settings, topic, sender, found.name), store, _say)
+        collector = Collector(
+            found, source, TopicLog(settings, topic, sender, found.name), store, _say, pseudonyms(settings)
+        )
         with suppress(KeyboardInterrupt):
             collector.recover()
             _run(collector, follow, every, pages, pause)

@@ -12,10 +12,11 @@ import pytest
 
 from streams.admin import create_topics
 from streams.codecs import Decoder
+from streams.config import environment
 from streams.core.events import Slate, Video
 from streams.topics import Topics
 from tests.paged_api import PagedApi, items, serving
-from tests.running import environment, read, read_all, running, worker_spec
+from tests.running import read, read_all, running, worker_spec
 
 pytestmark = pytest.mark.integration
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"

@@ -227,15 +227,25 @@ def _admitted(slots: Ints, authors: Ints, policy: Policy) -> Bools:
     cap, width = policy.author_cap, slots.shape[1]
     if cap >= policy.size or width <= cap:
         return valid
-    by = authors[slots]
-    ordered = np.sort(np.where(valid, by, -1 - np.arange(width)), axis=1)
+    by = np.where(valid, authors[slots], -1 - np.arange(width))
+    ordered = np.sort(by, axis=1)
     crowded = np.flatnonzero((ordered[:, cap:] == ordered[:, :-cap]).any(axis=1))
     if len(crowded):
-        some = by[crowded]
-        earlier = np.tril(np.ones((width, width), bool), -1)
-        same = ((some[:, :, None] == some[:, None, :]) & earlier).sum(axis=2)
-        valid[crowded] &= same < cap
+        valid[crowded] &= _nth_of_equals(by[crowded]) < cap
     return valid
+
+
+def _nth_of_equals(values: Ints) -> Ints:
+    """Return for values [B, C] how many equal ones stand before each in its row."""
+    order = np.argsort(values, axis=1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=1)
+    place = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    begins = np.ones(values.shape, bool)
+    begins[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    nth = place - np.maximum.accumulate(np.where(begins, place, 0), axis=1)
+    found = np.empty_like(nth)
+    np.put_along_axis(found, order, nth, axis=1)
+    return found
 
 
 def _compact(slots: Ints, values: Floats, good: Bools, policy: Policy) -> tuple[Ints, Floats, Ints]:

@@ -230,7 +230,7 @@ class Worker:
                 f"batch begins at {batch.begin}, the state of partition {number} ends at {owned.next_offset}"
             )
         started = self.clock.monotonic()
-        intake = take_in(batch.records)
+        intake = take_in(batch.records, bool(self.settings.pseudonym_key))
         plan = owned.core.plan(intake.events)
         held, read = owned.load(plan)
         effects = owned.core.apply(plan, self.models.scorer)

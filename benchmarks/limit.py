@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from benchmarks.job import HIDDEN, PARTITIONS, SHAPE, TOP, decode_event, make_pool, make_scorer, make_videos
 from streams.core.behaviour import expand, log_gaps, steps_of
 from streams.core.layout import blank, fixed_size, row_type
+from streams.core.logits import TILE
 from streams.core.plan import Plan, waves_of
-from streams.core.ranking import TILE, Ranked
+from streams.core.ranking import Ranked
 from streams.core.records import FeedbackRecords, slate_records
 from streams.core.slates import Order
 from streams.core.top import candidates, in_order, joined

@@ -1,7 +1,7 @@
 """Videos by the million for a trained model: what it has learned of authors, tags, music and single videos, recombined.
 
-A video's author, music and one to four tags are drawn from those that the model knows. There are twenty videos an author;
-authors beyond the model's own get a blend of two trained rows. A tenth of the videos is warm: it has the learned
+A video's author, music and one to four tags are drawn from those that the model knows. There are twenty videos an
+author; authors beyond those get a blend of two trained rows. A tenth of the videos is warm: it has the learned
 residual and bias of a video that was watched.
 """
 
@@ -43,7 +43,10 @@ class LargeWorld:
         rows = {
             "author": ([f"a{number}" for number in range(authors)], blend),
             "video": ([f"v{number}" for number in warm.tolist()], learned[rng.integers(len(learned), size=len(warm))]),
-        } | {name: ([f"{name}{number}" for number in range(size)], weights[f"table.{name}.rows"]) for name, size in names.items()}
+        } | {
+            name: ([f"{name}{number}" for number in range(size)], weights[f"table.{name}.rows"])
+            for name, size in names.items()
+        }
         self.weights = dict(weights)
         for name, (ids, values) in rows.items():
             keys = np.array([key64(one) for one in ids], np.int64)

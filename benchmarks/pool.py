@@ -24,10 +24,10 @@ from model.serving import NumpyScorer
 from model.weights import Weights
 from streams.config import Settings, load_settings
 from streams.core.hashing import seeds_of
-from streams.core.pool import FreshPool
+from streams.core.logits import TILE
 from streams.core.ports import Floats
-from streams.core.ranking import TILE, Policy, Ranked, product
-from streams.core.slates import Slated, rank_slates
+from streams.core.ranking import Policy, Ranked, product
+from streams.core.slates import Order, Slated, rank_slates
 from streams.core.state import UserStates
 from streams.worker import make_pool, step_config
 
@@ -79,7 +79,8 @@ class Feed:
     def slates(self) -> Ranked:
         """Return the slates as a worker makes them."""
         seeds = seeds_of(0, self.places)
-        return rank_slates(self.slated, self.places, self.now, "online", self.pool, self.scorer, self.policy, seeds)
+        orders = [Order("online", "online", self.scorer, self.places)]
+        return rank_slates(self.slated, orders, self.now, self.pool, self.policy, seeds)
 
     def exact(self) -> Ranked:
         """Return the slates without an index."""

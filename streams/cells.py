@@ -36,23 +36,21 @@ class CellIndex:
     def __init__(self, expected: Floats, slots: Ints, keys: Floats, probes: int) -> None:
         import faiss  # here, since it takes a third of a second, and few pools are large
 
+        self._faiss: Any = faiss
         faiss.omp_set_num_threads(1)
         self._mean: Floats = keys.mean(axis=0, dtype=np.float64).astype(np.float32)
         self._of_keys, self._of_queries = _directions(expected, keys - self._mean)
         placed = self._placed(keys)
         depth, count = placed.shape[1], max(1, min(len(keys) // 8, 1 << round(np.log2(2 * np.sqrt(len(keys))))))
-        means = faiss.Kmeans(depth, count, niter=_ROUNDS, max_points_per_centroid=_SAMPLE, min_points_per_centroid=1, seed=_SEED)
-        means.train(placed)
-        self._centres: Floats = means.centroids.reshape(count, depth).copy()
+        self._centres = _centres(self._faiss, placed, count)
         self._halves: Floats = np.float32(-0.5) * (self._centres**2).sum(axis=1)
         cells = self._cells(placed)
         self._middles, self._spreads = _moments(placed, cells, self._centres)
         self._probes = min(probes, count)
-        self._faiss = faiss
-        self._lists: Any = faiss.IndexIVFFlat(faiss.IndexFlatIP(depth), depth, count, faiss.METRIC_INNER_PRODUCT)
+        self._lists = self._faiss.IndexIVFFlat(self._faiss.IndexFlatIP(depth), depth, count, faiss.METRIC_INNER_PRODUCT)
         self._lists.quantizer.add(self._centres)
         self._lists.is_trained = True
-        self._lists.set_direct_map_type(faiss.DirectMap.Hashtable)
+        self._lists.set_direct_map_type(self._faiss.DirectMap.Hashtable)
         self._held: set[int] = set()
         self._add(slots, placed, cells)
 
@@ -80,7 +78,9 @@ class CellIndex:
         promise = product(asked, self._middles)
         promise += np.sqrt(product(asked * asked, self._spreads))
         last = promise.shape[1] - probes
-        cells = np.argpartition(promise, last, axis=1)[:, last:] if last else np.tile(np.arange(probes), (len(asked), 1))
+        cells = (
+            np.argpartition(promise, last, axis=1)[:, last:] if last else np.tile(np.arange(probes), (len(asked), 1))
+        )
         self._lists.nprobe = probes
         _, found = self._lists.search_preassigned(asked, wanted, cells, np.zeros(cells.shape, np.float32))
         return np.asarray(found, np.int64)
@@ -101,14 +101,24 @@ class CellIndex:
         if not len(slots):
             return
         pointer = self._faiss.swig_ptr
-        slots, placed, cells = (np.ascontiguousarray(column) for column in (slots, placed, cells))
-        self._lists.add_core(len(slots), pointer(placed), pointer(slots), pointer(cells))
+        columns = [np.ascontiguousarray(column) for column in (placed, slots, cells)]  # held until the call is over
+        self._lists.add_core(len(slots), *map(pointer, columns))
         self._held.update(slots.tolist())
+
+
+def _centres(faiss: Any, placed: Floats, count: int) -> Floats:
+    """Return the centres [count, depth] of cells of keys [n, depth]."""
+    depth = placed.shape[1]
+    means = faiss.Kmeans(
+        depth, count, niter=_ROUNDS, max_points_per_centroid=_SAMPLE, min_points_per_centroid=1, seed=_SEED
+    )
+    means.train(placed)
+    return np.array(means.centroids, np.float32).reshape(count, depth)
 
 
 def _directions(expected: Floats, centred: Floats) -> tuple[Floats, Floats]:
     """Return maps [D, depth] of keys and of queries whose images have almost the same products as they have."""
-    asked, known = expected.astype(np.float64), centred.astype(np.float64)
+    asked, known = expected.astype(np.float64), centred[:: 1 + len(centred) // 100_000].astype(np.float64)
     moment = asked.T @ asked / len(asked)
     size = len(moment)
     values, axes = np.linalg.eigh(moment + _LEAST * np.trace(moment) / size * np.eye(size))

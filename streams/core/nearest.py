@@ -5,13 +5,14 @@ A row is worked on by itself, so that its slate does not depend on the batch aro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.logits import Products
 from streams.core.pool import FreshPool
-from streams.core.ports import Floats, Index
+from streams.core.ports import Index
 from streams.core.ranking import (
     MARGIN,
     Bools,
@@ -20,7 +21,7 @@ from streams.core.ranking import (
     Ranked,
     admitted,
     compact,
-    rank_products,
+    rank_tiles,
     with_exploration,
 )
 from streams.core.seen import SeenKeys
@@ -44,7 +45,8 @@ class Eligible:
 
     def count(self) -> Ints:
         """Return how many videos are eligible, at least: a seen one counts as fresh, also where it has expired."""
-        return np.maximum(self.pool.census.count(self.now_ms) - self.seen.counts, 0)
+        found: Ints = np.maximum(self.pool.census.count(self.now_ms) - self.seen.counts, 0)
+        return found
 
     def bits(self, rows: Ints) -> NDArray[np.uint8]:
         """Return what is eligible for rows [R] as bits [R, S/8]; takes a look at every slot."""
@@ -58,36 +60,38 @@ class Eligible:
 
 
 def rank_nearest(
-    queries: Floats, keys: Floats, index: Index, eligible: Eligible, policy: Policy, seeds: NDArray[np.uint64]
+    logits: Products, index: Index, eligible: Eligible, policy: Policy, seeds: NDArray[np.uint64]
 ) -> Ranked:
-    """Make one slate per row of queries [B, D] from what `index` finds in keys [N, D].
+    """Make one slate per query of `logits` from what `index` finds among its keys.
 
     Candidates that are not eligible, or that the author cap takes out, may leave a row short: it is then done again
     with four times as many, and in the end with every video.
     """
-    rows, authors = len(queries), eligible.pool.authors[: len(keys)]
+    rows, size, authors = len(logits.queries), len(logits.keys), eligible.pool.authors
     best = np.full((rows, policy.size), -1, np.int64)
     values = np.full((rows, policy.size), -np.inf, np.float32)
-    filled = np.zeros(rows, np.int64)
-
-    def logits_at(some: Ints, slots: Ints) -> Floats:
-        found: Floats = np.einsum("md,md->m", queries[some], keys[slots])
-        return found
-
+    filled, minimum = np.zeros(rows, np.int64), np.full(rows, policy.minimum)
     todo, wanted = np.arange(rows), max(_LEAST, 2 * (policy.size + MARGIN))
-    while len(todo) and wanted <= min(_MOST, len(keys)):
-        row, column = np.nonzero((found := index.search(queries[todo], wanted)) >= 0)
-        slots = found[row, column]
-        logits = logits_at(todo[row], slots)
-        keep = eligible.at(todo[row], slots) & (np.abs(logits) < np.inf)
-        chosen = Candidates(row[keep], slots[keep], logits[keep], np.zeros(len(todo), bool))
-        ordered, logit = in_order(chosen, len(todo))
-        good = admitted(ordered, authors, policy)
-        best[todo], values[todo], filled[todo] = compact(ordered, logit, good, policy)
+    while len(todo) and wanted <= min(_MOST, size):
+        found = _found(logits, index.search(logits.queries[todo], wanted), todo, eligible)
+        slots, logit = in_order(found, len(todo))
+        good = admitted(slots, authors, policy)
+        best[todo], values[todo], filled[todo] = compact(slots, logit, good, policy, minimum[todo])
         todo = todo[good.sum(axis=1) < policy.size]
         wanted *= 4
     if len(todo):
-        plain = Policy(policy.size, policy.minimum, policy.threshold, policy.author_cap, 0.0)
-        every = rank_products(queries[todo], keys, eligible.bits(todo), authors, plain, seeds[todo])
+        some = Products(logits.queries[todo], logits.keys)
+        plain = replace(policy, exploration=0.0)
+        every = rank_tiles(some, size, eligible.bits(todo), authors[:size], plain, minimum[todo], seeds[todo])
         best[todo], values[todo], filled[todo] = every.slots, every.logits, every.count
-    return with_exploration(best, values, filled, eligible.count(), logits_at, len(keys), eligible.at, policy, seeds)
+    free = eligible.count()
+    return with_exploration(best, values, filled, free, logits, size, eligible.at, policy, minimum, seeds)
+
+
+def _found(logits: Products, slots: Ints, rows: Ints, eligible: Eligible) -> Candidates:
+    """Return what of the slots [R, W] that an index found for `rows` may be recommended, with exact logits."""
+    place, column = np.nonzero(slots >= 0)
+    found = slots[place, column]
+    values = logits.at(rows[place], found)
+    keep = eligible.at(rows[place], found) & (np.abs(values) < np.inf)
+    return Candidates(place[keep], found[keep], values[keep], np.zeros(len(rows), bool))

@@ -35,7 +35,7 @@ class Indexing:
 
 @dataclass
 class Encoded:
-    """Videos as one scorer sees them: vectors [S, E] and keys [S, D] by slot; in a large pool also an index of the keys.
+    """Videos as one scorer sees them: vectors [S, E] and keys [S, D] by slot; in a large pool an index of the keys.
 
     Attributes:
       laid_out: slots in use when the index was made.

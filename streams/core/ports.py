@@ -38,7 +38,7 @@ class Scorer(Protocol):
 
 
 class Index(Protocol):
-    """Keys by slot, and roughly the best of them for a query. What one query finds does not depend on those beside it."""
+    """Keys by slot, and about the best of them for a query. What one finds does not depend on those beside it."""
 
     def put(self, slots: NDArray[np.int64], keys: Floats) -> None:
         """Add keys [n, D] of distinct slots [n], or replace them."""

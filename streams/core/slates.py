@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.hashing import draws, uniforms
+from streams.core.logits import Drawn, Logits, Products, Same, Stacked
 from streams.core.nearest import Eligible, rank_nearest
 from streams.core.pool import FreshPool
 from streams.core.ports import Floats, Scorer
-from streams.core.ranking import Policy, Ranked, rank, rank_products
+from streams.core.ranking import Policy, Ranked, joined_slates, rank_tiles
 from streams.core.seen import SeenKeys
 
 Ints = NDArray[np.int64]
+POPULAR, RANDOM = "popular", "random"
 
 
 class Slated:
@@ -36,7 +38,7 @@ class Slated:
         self.versions = np.full(count, -1, np.int64)
         self._kept: dict[int, tuple[set[int], float, float]] = {}
 
-    def note(self, places: Ints, hidden: Floats, seen: NDArray[np.uint8] | Sequence[NDArray[np.uint32]]) -> None:
+    def note(self, places: Ints, hidden: Floats, seen: NDArray[np.uint8] | list[NDArray[np.uint32]]) -> None:
         """Note the states [B] of the events at `places`; what was seen as bits, or as keys."""
         self.hidden[places] = hidden
         if isinstance(seen, np.ndarray):
@@ -44,13 +46,9 @@ class Slated:
         else:
             self.seen.update(zip(places.tolist(), seen, strict=True))
 
-    def seen_keys(self, places: Ints) -> SeenKeys:
-        """Return what was seen at `places`, where it was noted as keys."""
-        return SeenKeys([self.seen[place] for place in places.tolist()])
-
-    def keep(self, places: Ints, ranked: Ranked, rest: float, version: int) -> None:
+    def keep(self, places: Ints, ranked: Ranked, rest: float, versions: Ints) -> None:
         """Keep how slates were made."""
-        self.versions[places] = version
+        self.versions[places] = versions
         for place, explored, chance in zip(places.tolist(), ranked.explored, ranked.chance.tolist(), strict=True):
             self._kept[place] = set(np.flatnonzero(explored).tolist()), chance, rest
 
@@ -60,41 +58,72 @@ class Slated:
         return chance if position in explored else rest
 
 
+class Order(NamedTuple):
+    """Slates of one arm: the events that make them, and what orders their videos.
+
+    Attributes:
+      kind: `online` or `frozen` for the scorer's logits, else `popular` or `random`.
+      places: int64 [B].
+    """
+
+    arm: str
+    kind: str
+    scorer: Scorer
+    places: Ints
+
+
 def rank_slates(
-    slated: Slated,
-    places: Ints,
-    now_ms: Ints,
-    kind: str,
-    pool: FreshPool,
-    scorer: Scorer,
-    policy: Policy,
-    seeds: NDArray[np.uint64],
+    slated: Slated, orders: Sequence[Order], now_ms: Ints, pool: FreshPool, policy: Policy, seeds: NDArray[np.uint64]
 ) -> Ranked:
-    """Return the slates of the events at `places`.
+    """Return the slates of all orders, one below the other, ranked at once.
 
     Args:
-      kind: what orders the videos: the model for `online` and `frozen`, else `popular` or `random`.
+      now_ms, seeds: of every slate, in that order.
     """
+    counts = [len(order.places) for order in orders]
+    if slated.seen:
+        cuts = np.cumsum([0, *counts]).tolist()
+        shares = [slice(begin, end) for begin, end in pairwise(cuts)]
+        return joined_slates(
+            [
+                _rank_by_key(slated, order, now_ms[share], pool, policy, seeds[share])
+                for order, share in zip(orders, shares, strict=True)
+            ]
+        )
     size = pool.size
-    authors = pool.authors[:size]
-    encoded = None if kind in ("random", "popular") else pool.encoded(scorer)
-    eligible = Eligible(pool, now_ms, slated.seen_keys(places)) if slated.seen else None
-    if encoded is not None and encoded.index is not None and eligible is not None:
-        queries = scorer.queries(slated.hidden[places])
-        return rank_nearest(queries, encoded.keys[:size], encoded.index, eligible, policy, seeds)
-    if eligible is not None:
-        bits = eligible.bits(np.arange(len(places)))
-    else:
-        bits = ~slated.bits[places] & fresh_bits(pool, now_ms)
-    if encoded is not None:
-        queries = scorer.queries(slated.hidden[places])
-        return rank_products(queries, encoded.keys[:size], bits, authors, policy, seeds)
-    if kind == "random":
-        logits = uniforms(draws(seeds, size)).astype(np.float32)
-    else:
-        logits = np.tile(np.log1p(pool.popularity[:size]).astype(np.float32), (len(places), 1))
-    allowed = np.unpackbits(bits, axis=1, count=size, bitorder="little").view(bool)
-    return rank(logits, allowed, authors, replace(policy, minimum=policy.size), seeds)
+    bits = ~slated.bits[np.concatenate([order.places for order in orders])] & fresh_bits(pool, now_ms)
+    ends = np.cumsum(counts).tolist()
+    parts = [
+        _logits(order, slated, pool, seeds[end - count : end])
+        for order, count, end in zip(orders, counts, ends, strict=True)
+    ]
+    full = [order.kind in (POPULAR, RANDOM) for order in orders]
+    minimum = np.repeat(np.where(full, policy.size, policy.minimum), counts)
+    logits = parts[0] if len(parts) == 1 else Stacked(parts, counts)
+    return rank_tiles(logits, size, bits, pool.authors[:size], policy, minimum, seeds)
+
+
+def _rank_by_key(
+    slated: Slated, order: Order, now_ms: Ints, pool: FreshPool, policy: Policy, seeds: NDArray[np.uint64]
+) -> Ranked:
+    """Return the slates of one order, whose viewers' seen videos are known by key."""
+    eligible = Eligible(pool, now_ms, SeenKeys([slated.seen[place] for place in order.places.tolist()]))
+    logits = _logits(order, slated, pool, seeds)
+    index = pool.encoded(order.scorer).index
+    if isinstance(logits, Products) and index is not None:
+        return rank_nearest(logits, index, eligible, policy, seeds)
+    rows = np.arange(len(order.places))
+    minimum = np.full(len(rows), policy.size if order.kind in (POPULAR, RANDOM) else policy.minimum)
+    return rank_tiles(logits, pool.size, eligible.bits(rows), pool.authors[: pool.size], policy, minimum, seeds)
+
+
+def _logits(order: Order, slated: Slated, pool: FreshPool, seeds: NDArray[np.uint64]) -> Logits:
+    size = pool.size
+    if order.kind == RANDOM:
+        return Drawn(seeds, size)
+    if order.kind == POPULAR:
+        return Same(np.log1p(pool.popularity[:size]).astype(np.float32))
+    return Products(order.scorer.queries(slated.hidden[order.places]), pool.encoded(order.scorer).keys[:size])
 
 
 def fresh_bits(pool: FreshPool, now_ms: Ints) -> NDArray[np.uint8]:

@@ -9,9 +9,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.cells import CellIndex
 from streams.codecs import Decoder, encode
 from streams.core.events import EventType, Feedback, Slate
-from streams.core.pool import FreshPool
+from streams.core.pool import FreshPool, Indexing
 from streams.core.ranking import Policy
 from streams.core.state import StateShape
 from streams.core.step import Partition, StepConfig
@@ -42,8 +43,8 @@ CONFIG = StepConfig(
 KINDS = [EventType.OPEN, EventType.IMPRESSION, EventType.WATCH, EventType.LIKE, EventType.SKIP, EventType.PLAY]
 
 
-def make_pool() -> FreshPool:
-    pool = FreshPool(64, 10**9, 1000)
+def make_pool(capacity: int = 64, indexing: Indexing | None = None) -> FreshPool:
+    pool = FreshPool(capacity, 10**9, 1000, indexing)
     pool.add([video(number, author=number % 7) for number in range(40)])
     return pool
 
@@ -77,8 +78,8 @@ def histories(draw):
 class Shell:
     """A worker without Kafka: a durable store as a dict, restarts that keep nothing else."""
 
-    def __init__(self) -> None:
-        self.pool, self.scorer = make_pool(), FakeScorer()
+    def __init__(self, pool: FreshPool | None = None) -> None:
+        self.pool, self.scorer = pool or make_pool(), FakeScorer()
         self.store, self.slates, self.feedback, self.counts = {}, {}, [], Counter()
         self.applied, self.watermark = 0, 0
         self.sent: set[tuple[bytes, bytes]] = set()  # feedback to the letter
@@ -144,3 +145,35 @@ def test_killed_between_sends_and_restarted(events, size, lost, kill_at):
     assert whole.store == killed.store
     assert set(whole.slates) == set(killed.slates)
     assert whole.sent == killed.sent
+
+
+LARGE = 4096  # a pool whose slots would be more bits a viewer than the keys of what CONFIG remembers
+
+
+@settings(deadline=None, max_examples=60)
+@given(histories())
+def test_seen_videos_by_key_make_the_same_slates_as_bits(events):
+    bits, keys = Shell(), Shell(make_pool(LARGE))
+    bits.run(events)
+    keys.run(events)
+    assert keys.core.states.by_key
+    assert not bits.core.states.by_key
+    assert bits.store == keys.store
+    assert bits.slates == keys.slates
+    assert bits.sent == keys.sent
+
+
+@settings(deadline=None, max_examples=40)
+@given(histories(), st.lists(st.integers(1, 9), min_size=1, max_size=20))
+def test_cut_into_batches_changes_nothing_with_an_index(events, cuts):
+    indexing = Indexing(20, lambda expected, slots, keys: CellIndex(expected, slots, keys, 2))
+    whole, cut = Shell(make_pool(LARGE, indexing)), Shell(make_pool(LARGE, indexing))
+    whole.run(events)
+    start, turn = 0, 0
+    while start < len(events):
+        size = cuts[turn % len(cuts)]
+        cut.run(events[start : start + size])
+        start, turn = start + size, turn + 1
+    assert whole.pool.encoded(whole.scorer).index is not None
+    assert whole.store == cut.store
+    assert whole.slates == cut.slates

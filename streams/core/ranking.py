@@ -214,8 +214,9 @@ def _candidates(
         tile = logits.tile(some)
         if masked:
             forbidden = np.unpackbits(~bits[some], axis=1, count=count, bitorder="little").view(bool)
-            np.copyto(tile, -np.inf, where=forbidden)
-            np.copyto(tile, -np.inf, where=~(np.abs(tile) < np.inf))
+            np.putmask(tile, forbidden, -np.inf)
+            if not tile.max(initial=-np.inf) < np.inf:  # also where it is not a number
+                np.copyto(tile, -np.inf, where=~(np.abs(tile) < np.inf))
         parts.append(candidates(tile, wanted))
     found = joined(parts, TILE)
     if masked:

@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     session_timeout_s: Annotated[float, Field(ge=6.0)] = Field(10.0, description="A silent worker is dead after this.")
     cached_users: Count = Field(100_000, description="User states held in memory per worker.")
     failpoint: str = Field("", description="For tests: POINT[:COUNT[:ACTION]] at which a worker fails; empty: nowhere.")
+    user_events_per_minute: Annotated[int, Field(ge=0)] = Field(
+        1200, description="Events of one user in a minute; beyond it they are only counted; 0: no limit."
+    )
     slates: Literal["every", "latest"] = Field("every", description="A slate per event, or a user's latest per batch.")
 
     # Feed

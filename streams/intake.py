@@ -1,4 +1,7 @@
-"""Records of the `events` topic to events, or to dead letters with the reason and the original bytes."""
+"""Records of the `events` topic to events, to dead letters with the reason and the original bytes, or elsewhere.
+
+`docs/bad-input.md` says what each kind of bad input gets.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import msgspec
 from streams.codecs import MAX_VALUE_BYTES, BadRecord, Decoder
 from streams.core.events import Event
 from streams.publisher import Out
+from streams.topics import partition_of_key
 
 TICK = (("freshloop-tick", b"1"),)  # the header of a record that only moves an idle partition's watermark
 MAX_LETTER_BYTES = 880_000  # of the original value; a larger one is cut, and the header `cut` says so
@@ -26,15 +30,21 @@ class Intake:
     Attributes:
       events: offset, record timestamp (ms) and event; None for a tick.
       dead: dead letters with their reason.
+      strays: good events on the wrong partition, with the right one.
     """
 
     events: list[tuple[int, int, Event | None]] = field(default_factory=list)
     dead: list[tuple[str, Out]] = field(default_factory=list)
+    strays: list[tuple[int, Out]] = field(default_factory=list)
 
 
-def take_in(records: Sequence[Any]) -> Intake:
-    """Decode and validate Kafka records, in order."""
-    if (whole := _all_good(records)) is not None:
+def take_in(records: Sequence[Any], partitions: int = 0) -> Intake:
+    """Decode and validate Kafka records, in order.
+
+    Args:
+      partitions: of the topic; 0 when keys are not to be looked at for their partition.
+    """
+    if (whole := _all_good(records, partitions)) is not None:
         return whole
     intake = Intake()
     for record in records:
@@ -47,11 +57,15 @@ def take_in(records: Sequence[Any]) -> Intake:
         except BadRecord as bad:
             intake.dead.append((bad.reason, dead_letter(record, bad)))
         else:
-            intake.events.append((record.offset, record.timestamp, event))
+            home = partition_of_key(record.key, partitions) if partitions else record.partition
+            if home == record.partition:
+                intake.events.append((record.offset, record.timestamp, event))
+            else:
+                intake.strays.append((home, Out(record.key, record.value, (), record.timestamp)))
     return intake
 
 
-def _all_good(records: Sequence[Any]) -> Intake | None:
+def _all_good(records: Sequence[Any], partitions: int) -> Intake | None:
     """Decode a batch in which every record is MessagePack and as it should be; None when one is not."""
     values = [record.value for record in records]
     if not all(values) or max(map(len, values), default=0) > MAX_VALUE_BYTES:
@@ -60,9 +74,26 @@ def _all_good(records: Sequence[Any]) -> Intake | None:
         events = [_decode_packed(value) for value in values]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a ValidationError is a DecodeError
         return None
-    if [record.key for record in records] != [event.user_id.encode() for event in events]:
+    keys = [record.key for record in records]
+    if keys != [event.user_id.encode() for event in events]:
+        return None
+    if partitions and any(partition_of_key(key, partitions) != records[0].partition for key in keys):
         return None
     return Intake([(record.offset, record.timestamp, event) for record, event in zip(records, events, strict=True)])
+
+
+def by_home(strays: Sequence[tuple[int, Out]]) -> dict[int, list[Out]]:
+    """Return strays by the partition that they belong to, in order."""
+    found: dict[int, list[Out]] = {}
+    for home, record in strays:
+        found.setdefault(home, []).append(record)
+    return found
+
+
+def condemned(record: Any) -> Intake:
+    """Return the intake of a record whose application ended the process again and again: a dead letter."""
+    bad = BadRecord("crashes", "applying this record ended the worker at least twice")
+    return Intake(dead=[(bad.reason, dead_letter(record, bad))])
 
 
 def dead_letter(record: Any, bad: BadRecord) -> Out:

@@ -27,6 +27,7 @@ from producers.clip_files import render
 from producers.replay_cli import replay_command
 from producers.simulate_cli import simulate
 from streams.config import ConfigError, load_settings
+from streams.letters_cli import letters_app
 
 app = typer.Typer(
     name="freshloop",
@@ -39,6 +40,7 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(broker_app, name="broker")
 app.add_typer(topics_app, name="topics")
 app.add_typer(models_app, name="models")
+app.add_typer(letters_app, name="dead-letters")
 app.command()(demo)
 app.command()(doctor)
 app.command("console")(console_command)

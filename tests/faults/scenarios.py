@@ -7,9 +7,9 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,41 +19,11 @@ from deploy import broker as embedded
 from streams.admin import delete_topics
 from streams.config import Settings
 from streams.failpoints import POINTS
+from tests.faults.disks import broker_disk_full, state_disk_full
+from tests.faults.leader import leader_lost
+from tests.faults.rows import Plan, Row, Scenario
+from tests.faults.versions import half_versions, poison, swaps, trainer_killed
 from tests.faults.world import Tally, World, world
-
-SESSION_S = 6.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much: `rounds` faults, and `events` between two of them."""
-
-    rounds: int = 5
-    events: int = 4_000
-    seed: int = 1
-
-
-@dataclass
-class Row:
-    """One line of the table. `died` counts workers that ended though no fault of the scenario made them."""
-
-    name: str
-    rounds: int
-    lost: int = 0
-    doubled: int = 0
-    differs: int = 0
-    seconds: float = 0.0
-    died: int = 0
-    events: int = 0
-    note: str = ""
-
-    @property
-    def red(self) -> bool:
-        """Whether something came of the faults."""
-        return bool(self.lost or self.doubled or self.differs or self.died)
-
-
-Scenario = Callable[[World, Plan, Row], Tally]
 
 
 def run(name: str, broker: Settings, folder: Path, plan: Plan, mutant: str = "", **overrides: Any) -> Row:
@@ -65,7 +35,7 @@ def run(name: str, broker: Settings, folder: Path, plan: Plan, mutant: str = "",
         here.mutant, here.broker = mutant or here.mutant, broker
         found = scenario(here, plan, row)
         row.lost, row.doubled, row.differs = asdict(found).values()
-        row.died, row.events = row.died + here.deaths, here.load.count
+        row.died, row.events = row.died + here.deaths, max(row.events, here.load.count)
     row.seconds = round(time.monotonic() - started, 1)
     return row
 
@@ -178,24 +148,32 @@ def _traffic(here: World, per_second: int) -> Iterator[None]:
 
 
 def two_workers(here: World, plan: Plan, row: Row) -> Tally:
-    """A second worker joins, then leaves or is killed, under load; afterwards the lag is gone within 30 s."""
-    slow = 0.0
+    """A second worker joins, then leaves or is killed, under load.
+
+    Whoever is left has all partitions within the session timeout and 5 s, and the lag is gone within 30 s.
+    """
+    slow = takeover = 0.0
+    most = here.settings.session_timeout_s + 5.0
     here.start("w1")
     here.await_ready("w1")
     for number in range(plan.rounds):
-        with _traffic(here, max(400, plan.events // 10)):
+        with _traffic(here, max(400, plan.events // 8)):
             here.start("w2")
             here.await_ready("w2")
             time.sleep(1.0)
+            started = time.monotonic()
             if number % 2:
                 here.stop("w2")
             else:
                 here.kill("w2")
-            time.sleep(1.0)
+            here.await_owner("w1", most)
+            takeover = max(takeover, time.monotonic() - started)
         started = time.monotonic()
         row.lost += not here.drain(30)
         slow = max(slow, time.monotonic() - started)
-    row.note = f"slowest drain {slow:.1f} s"
+    here.load.send(max(0, plan.rounds * plan.events - here.load.count))
+    row.note = f"slowest takeover {takeover:.1f} s, slowest drain {slow:.1f} s"
+    here.drain()
     here.stop("w1")
     return here.settle() + Tally(lost=row.lost)
 
@@ -354,14 +332,30 @@ SCENARIOS: dict[str, tuple[Scenario, dict[str, Any]]] = {
     "broker-paused": (broker_paused, {"commit_interval_s": 0.1}),
     "two-workers": (two_workers, {}),
     "zombie": (zombie, {"poll_records": 100}),
+    "broker-restarts": (broker_restarts, {}),
+    "leader-lost": (leader_lost, {}),
     "ends-mid-batch": (ends_mid_batch, {"poll_records": 100}),
+    "poison": (poison, {"poll_records": 100}),
     "damage": (damage, {}),
     "wiped-topics": (wiped_topics, {}),
-    "broker-restarts": (broker_restarts, {}),
+    "state-disk-full": (state_disk_full, {}),
+    "broker-disk-full": (broker_disk_full, {}),
+    "half-versions": (half_versions, {}),
+    "trainer-killed": (
+        trainer_killed,
+        {"train_examples": 500, "train_minimum": 100, "train_seconds": 2.0, "gate_margin": 1.0},
+    ),
+    "swaps": (swaps, {"poll_records": 100, "arms": {"frozen": "frozen"}, "frozen_after": 2000}),
 }
 
 #: Guards, and the scenario that must turn red without them.
-CONTROLS = {"offset-filter": "last-batch", "acknowledgement": "broker-paused", "epoch": "zombie", "fence": "zombie"}
+CONTROLS = {
+    "offset-filter": "last-batch",
+    "acknowledgement": "broker-paused",
+    "epoch": "zombie",
+    "fence": "zombie",
+    "journal": "swaps",
+}
 
 
 def clean(folder: Path) -> None:

@@ -9,7 +9,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 PACKAGES := streams model producers deploy benchmarks
 
-.PHONY: help setup demo test faults tools lint lock clean
+.PHONY: help setup demo test faults tools lint peers lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -61,9 +61,18 @@ lint: setup  ## style, types, and who may import whom
 	@$(BIN)/mypy $(PACKAGES)
 	@$(BIN)/lint-imports --no-logo 2>&1 | tail -n 20; exit $${PIPESTATUS[0]}
 
+peers: .peers/.ready  ## install the stream processors that `freshloop bench pipeline` compares with, apart, by hash
+
+.peers/.ready: benchmarks/peers.lock | setup
+	@$(BIN)/python -m venv .peers
+	@.peers/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r benchmarks/peers.lock
+	@touch $@
+
 lock: setup  ## resolve the dependencies anew into requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra dev \
 	  -o requirements.lock pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --group peers \
+	  --python-version 3.11 -o benchmarks/peers.lock
 
 clean:  ## remove .venv and every cache; data in .freshloop stay
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -11,6 +11,7 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from streams.config import Settings
+from streams.intake import RAW_ID
 from streams.topics import Topics
 
 POLL_MS = 500
@@ -56,9 +57,10 @@ def letter_of(record: Any) -> Letter:
         text = headers.get(name, "")
         return int(text) if text.isascii() and text.isdigit() else -1
 
+    whole = "cut" not in headers and headers.get("reason") != RAW_ID  # of a raw id nothing is kept
     return Letter(
         record.offset, record.timestamp, headers.get("reason", ""), headers.get("detail", ""), headers.get("topic", ""),
-        number("partition"), number("offset"), "cut" not in headers, record.key, record.value or b"",
+        number("partition"), number("offset"), whole, record.key, record.value or b"",
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streams.batches import Batch, cut
+from streams.config import Settings
 from streams.core.layout import StateError
 from streams.core.plan import Plan
 from streams.core.step import Effects
@@ -47,18 +48,19 @@ def parts_of(owned: OwnedPartition, batch: Batch) -> list[Batch]:
     return cut(batch, cuts) if cuts else [batch]
 
 
-def apply(owned: OwnedPartition, batch: Batch, models: ServingModels, videos: int, partitions: int) -> Turn:
+def apply(owned: OwnedPartition, batch: Batch, models: ServingModels, videos: int, settings: Settings) -> Turn:
     """Apply a part to the states in memory.
 
     Args:
       videos: end of what the pool has of the `videos` topic.
-      partitions: of the events topic.
     """
-    attempts = owned.attempts
+    attempts, renamed = owned.attempts, bool(settings.pseudonym_key)
     guilty = bool(attempts.strikes) and attempts.culprit(batch)
     attempts.begin(batch)
     try:
-        intake = condemned(batch.records[0]) if guilty else take_in(batch.records, partitions)
+        intake = (
+            condemned(batch.records[0], renamed) if guilty else take_in(batch.records, settings.partitions, renamed)
+        )
         plan = owned.core.plan(intake.events)
         held, read = owned.load(plan)
         effects, entry = _step(owned, batch.begin, plan, models, videos)

@@ -250,7 +250,7 @@ class Worker:
 
     def _apply(self, owned: OwnedPartition, part: Batch, lag: int, ack: Any) -> None:
         started = self.clock.monotonic()
-        turn = apply(owned, part, self.models, self.feeds.videos_end, self.settings.partitions)
+        turn = apply(owned, part, self.models, self.feeds.videos_end, self.settings)
         owned.moved_at = self.clock.monotonic()
         failpoints.reached("batch-applied")
         self._measure(turn, lag, owned.moved_at - started)

@@ -164,11 +164,9 @@ class SlateRecords(Sequence[Slate]):
         events = plan.events
         (rest,) = _packed_each(np.array([self.rest]))
         return [
-            (user.encode(), _encode(_WrittenSlate(
-                slate_id=f"{name}{offset}", user_id=user, event_id=event.event_id, event_time_ms=event.event_time_ms,
-                made_ms=now, state_offset=offset, model_version=version, trained_through=trained, youngest_ms=young,
-                oldest_ms=old, candidates=fresh, video_ids=ids, scores=scores, explored=positions,
-                explored_propensity=chance, propensity=rest, arm=arm,
+            (user.encode(), _encode(_WrittenSlate(  # by position: names would cost as much as the encoding
+                f"{name}{offset}", user, event.event_id, event.event_time_ms, now, offset, version, trained, young, old,
+                fresh, ids, scores, positions, chance, rest, arm,
             )))
             for event, user, offset, now, young, old, fresh, ids, scores, positions, chance in zip(
                 [events[place] for place in places.tolist()], [plan.users[place] for place in places.tolist()],
@@ -284,9 +282,8 @@ class FeedbackRecords(Sequence[Feedback]):
         offsets, now = plan.offsets[places].tolist(), plan.now_ms[places].tolist()
         complete = [
             (user.encode(), _encode(_WrittenFeedback(
-                impression_id=event.event_id, user_id=user, video_id=event.video_id, revision=0, offset=offset,
-                event_time_ms=event.event_time_ms, impression_ms=at, outcome=name, watch_ratio=ratio, label=graded,
-                behaviour=behaviour, arm=arm,
+                event.event_id, user, event.video_id, 0, offset, event.event_time_ms, at, name, ratio, graded,
+                behaviour, arm,
             )))
             for event, user, offset, at, name, ratio, graded, behaviour, arm in zip(
                 [plan.events[place] for place in places], [plan.users[place] for place in places], offsets, now,

@@ -108,7 +108,7 @@ def test_a_cut_note_is_no_note(tmp_path):
     assert Attempts(tmp_path / "a").cuts(batch(0, 4)) == []
 
 
-def test_a_state_that_cannot_be_read_is_not_the_records_fault(tmp_path):
+def test_a_state_that_cannot_be_read_is_not_the_records_fault(tmp_path, make_settings):
     def fail(plan):
         raise StateError("another layout")
 
@@ -118,5 +118,5 @@ def test_a_state_that_cannot_be_read_is_not_the_records_fault(tmp_path):
     )
     for _ in range(3):
         with pytest.raises(StateError):
-            apply(owned, batch(0, 0), None, 0, 0)
+            apply(owned, batch(0, 0), None, 0, make_settings())
     assert Attempts(path).strikes == 0

@@ -33,7 +33,8 @@ class Attempts:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         raw = os.pread(self._file, _NOTE.size, 0)
         begin, end, first, stop, strikes = _NOTE.unpack(raw) if len(raw) == _NOTE.size else (0, 0, 0, 0, 0)
-        self.suspect, self.strikes = (first, stop), strikes
+        self.suspect: tuple[int, int] = (first, stop)
+        self.strikes: int = strikes
         if begin < end:
             self._died_in(begin, end)
         self._write(0, 0)
@@ -44,6 +45,11 @@ class Attempts:
             self.suspect, self.strikes = (first, stop), self.strikes + 1
         else:
             self.suspect, self.strikes = (begin, end), 1
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether a range ended the process twice, and is not through yet."""
+        return self.strikes >= TWICE
 
     def cuts(self, batch: Batch) -> list[int]:
         """Return where a batch must be cut, so that what is under suspicion is applied in smaller parts."""
@@ -59,7 +65,7 @@ class Attempts:
         return len(inside) == len(part.records) == 1 and self.suspect[1] <= part.end
 
     def _inside(self, batch: Batch) -> list[int]:
-        if self.strikes < TWICE:
+        if not self.suspicious:
             return []
         return [record.offset for record in batch.records if self.suspect[0] <= record.offset < self.suspect[1]]
 

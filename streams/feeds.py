@@ -70,7 +70,6 @@ class Feeds:
 
     def on_videos(self, records: Any) -> None:
         """Add published videos, withdraw those with an empty value; the last record of a video in a poll holds."""
-        newest = {record.key: record for record in records}
         told = {record.key: record for record in records if record.value or not record.key}
         first = {record.key: record.offset for record in reversed(records) if record.value}
         videos, offsets = [], []
@@ -81,9 +80,10 @@ class Feeds:
             except BadRecord as bad:
                 self._on_bad(record, bad)
         self._on_placed(self._pool.add(videos, offsets))
-        for key, record in newest.items():
-            if key and not record.value:  # it may have come in this very poll: steps upon it still need its vector
-                self._pool.withdraw(key.decode("utf-8", "replace"), record.offset)
+        for key, offset in _withdrawn(
+            records
+        ).items():  # some came in this very poll: steps upon them need their vector
+            self._pool.withdraw(key.decode("utf-8", "replace"), offset)
         self.videos_end = max(self.videos_end, records[-1].offset + 1)
         if self.live:
             now = self._clock.now_ms()
@@ -108,6 +108,17 @@ class Feeds:
             amount = self._rewards.increment(feedback)
             if amount:
                 self._pool.reward(feedback.video_id, amount, feedback.impression_ms)
+
+
+def _withdrawn(records: Any) -> dict[bytes, int]:
+    """Return the videos that are withdrawn behind a poll, and since which record."""
+    found: dict[bytes, int] = {}
+    for record in records:
+        if record.value:
+            found.pop(record.key, None)
+        elif record.key:
+            found.setdefault(record.key, record.offset)
+    return found
 
 
 def _video_of(record: Any) -> Video:

@@ -42,7 +42,7 @@ class Turn:
 
 def parts_of(owned: OwnedPartition, batch: Batch) -> list[Batch]:
     """Return the parts in which a batch is applied; nearly always itself."""
-    cuts = owned.attempts.cuts(batch) if owned.attempts.strikes else []
+    cuts = owned.attempts.cuts(batch) if owned.attempts.suspicious else []
     if batch.begin < owned.journal.until:
         cuts = [*cuts, *owned.journal.cuts(batch.begin)]
     return cut(batch, cuts) if cuts else [batch]
@@ -55,7 +55,7 @@ def apply(owned: OwnedPartition, batch: Batch, models: ServingModels, videos: in
       videos: end of what the pool has of the `videos` topic.
     """
     attempts, renamed = owned.attempts, bool(settings.pseudonym_key)
-    guilty = bool(attempts.strikes) and attempts.culprit(batch)
+    guilty = attempts.suspicious and attempts.culprit(batch)
     attempts.begin(batch)
     try:
         intake = (

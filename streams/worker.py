@@ -238,7 +238,7 @@ class Worker:
             raise GapError(
                 f"batch begins at {batch.begin}, the state of partition {number} ends at {owned.next_offset}"
             )
-        parts = parts_of(owned, batch)
+        parts, suspected = parts_of(owned, batch), owned.attempts.suspicious
         for place, part in enumerate(parts):
             if place:
                 await self._in_flight.acquire()
@@ -247,6 +247,8 @@ class Worker:
                     ack()
                     break
             self._apply(owned, part, lag, ack if part is parts[-1] else lambda: None)
+            if suspected and owned.tail is not None:  # what is behind a suspect must not take its verdict back
+                await asyncio.wait([owned.tail])
 
     def _apply(self, owned: OwnedPartition, part: Batch, lag: int, ack: Any) -> None:
         started = self.clock.monotonic()

@@ -10,11 +10,12 @@ from tests.faults.world import Tally, World
 
 @dataclass(frozen=True)
 class Plan:
-    """How much: `rounds` faults, and `events` between two of them."""
+    """How much: `rounds` faults, and `events` between two of them; `minutes` of the soak."""
 
     rounds: int = 5
     events: int = 4_000
     seed: int = 1
+    minutes: float = 30.0
 
 
 @dataclass

@@ -22,8 +22,9 @@ from streams.failpoints import POINTS
 from tests.faults.disks import broker_disk_full, state_disk_full
 from tests.faults.leader import leader_lost
 from tests.faults.rows import Plan, Row, Scenario
+from tests.faults.soak import soak
 from tests.faults.versions import half_versions, poison, swaps, trainer_killed
-from tests.faults.world import Tally, World, world
+from tests.faults.world import VIDEOS, Tally, World, world
 
 
 def run(name: str, broker: Settings, folder: Path, plan: Plan, mutant: str = "", **overrides: Any) -> Row:
@@ -60,9 +61,13 @@ def failpoints(here: World, plan: Plan, row: Row, points: Sequence[str] = POINTS
     rng, row.rounds = random.Random(plan.seed), len(points)
     for point in points:
         count = rng.randint(1, 3) if POINTS.index(point) < POINTS.index("rebalance") else rng.randint(1, 2)
-        count = 1 if point in ("rebalance", "positions-found") else count
+        count = 1 if point in ("rebalance", "positions-found", "journal-written") else count
         here.load.send(plan.events)
         here.start(failpoint=f"{point}:{count}", mutant="small-parts")
+        if point == "journal-written":  # only what is new needs an entry
+            here.await_ready()
+            here.publish_videos((VIDEOS,))
+            here.load.send(plan.events)
         here.await_end()
     return here.settle()
 
@@ -70,10 +75,10 @@ def failpoints(here: World, plan: Plan, row: Row, points: Sequence[str] = POINTS
 def mixed(here: World, plan: Plan, row: Row) -> Tally:
     """A few of all faults of one worker, one after the other; the short form of several scenarios."""
     here.more_to_come = True
-    for number, part in enumerate((kills, broker_paused, ends_mid_batch)):
-        part(here, replace(plan, rounds=1 + (number == 2)), row)
-    failpoints(here, plan, row, ("changelog-part", "recovery-part"))
-    here.more_to_come, row.rounds = False, 6
+    for part, rounds in ((kills, 1), (broker_paused, 1), (swaps, 1), (ends_mid_batch, 2), (damage, 1)):
+        part(here, replace(plan, rounds=rounds), row)
+    failpoints(here, plan, row, ("recovery-part", "changelog-part"))
+    here.more_to_come, row.rounds = False, 8
     return here.settle()
 
 
@@ -326,7 +331,7 @@ def broker_restarts(here: World, plan: Plan, row: Row) -> Tally:
 #: By name: what is done, and the settings it needs.
 SCENARIOS: dict[str, tuple[Scenario, dict[str, Any]]] = {
     "kills": (kills, {}),
-    "mixed": (mixed, {"poll_records": 100, "commit_interval_s": 0.1}),
+    "mixed": (mixed, {"poll_records": 100, "commit_interval_s": 0.1, "arms": {"frozen": "frozen"}}),
     "failpoints": (failpoints, {"poll_records": 100}),
     "last-batch": (last_batch, {}),
     "broker-paused": (broker_paused, {"commit_interval_s": 0.1}),
@@ -345,6 +350,7 @@ SCENARIOS: dict[str, tuple[Scenario, dict[str, Any]]] = {
         trainer_killed,
         {"train_examples": 500, "train_minimum": 100, "train_seconds": 2.0, "gate_margin": 1.0},
     ),
+    "soak": (soak, {}),
     "swaps": (swaps, {"poll_records": 100, "arms": {"frozen": "frozen"}, "frozen_after": 2000}),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -21,61 +22,59 @@ class Died(Exception):
     pass
 
 
-def process(path, polls, bad):
-    """Go through polls as a worker would, from a start on; return the condemned offsets."""
-    attempts, condemned = Attempts(path), []
-    for poll in polls:
-        for part in cut(poll, attempts.cuts(poll)):
-            guilty = attempts.culprit(part)
-            attempts.begin(part)
-            if guilty:
-                condemned += [record.offset for record in part.records]
-            elif bad & {record.offset for record in part.records}:
-                raise Died
-            attempts.done(part)
-    return condemned
+class Worker:
+    """Goes through offsets 0 to 99 from start to start; what is under suspicion is made durable at once."""
 
+    def __init__(self, path, bad, size=20, holes=()):
+        self.path, self.bad, self.size, self.holes = path, bad, size, set(holes)
+        self.durable, self.condemned, self.starts = 0, [], 0
 
-def restarts(path, polls, bad):
-    for count in range(200):
-        try:
-            return count, process(path, polls(count), bad)
-        except Died:
-            continue
-    raise AssertionError("never came through")
+    def run(self):
+        """Start again and again until all is applied; return the condemned offsets."""
+        while self.durable < 100:
+            self.starts += 1
+            assert self.starts < 200, "never comes through"
+            with suppress(Died):
+                self._process()
+        return self.condemned
+
+    def _process(self):
+        attempts, at = Attempts(self.path), self.durable
+        size = self.size if isinstance(self.size, int) else self.size[self.starts % len(self.size)]
+        while at < 100:
+            poll = batch(at, min(100, at + size), self.holes)
+            suspected = attempts.suspicious
+            for part in cut(poll, attempts.cuts(poll)):
+                guilty = attempts.culprit(part)
+                attempts.begin(part)
+                if not guilty and self.bad & {record.offset for record in part.records}:
+                    raise Died
+                attempts.done(part)
+                if suspected:
+                    self.durable = part.end
+                    self.condemned += [record.offset for record in part.records] if guilty else []
+            at = poll.end
+        self.durable = at
 
 
 @pytest.mark.parametrize("bad", [0, 1, 57, 99])
 def test_one_bad_record_is_found_within_the_logarithm_of_its_batch(tmp_path, bad):
-    count, condemned = restarts(tmp_path / "a", lambda _: [batch(0, 100)], {bad})
-    assert condemned == [bad]
-    assert count <= 10
+    worker = Worker(tmp_path / "a", {bad}, size=100)
+    assert worker.run() == [bad]
+    assert worker.starts <= 11
 
 
 def test_a_hole_in_the_offsets_does_not_hide_it(tmp_path):
-    holes = set(range(3, 60))
-    assert restarts(tmp_path / "a", lambda _: [batch(0, 64, holes)], {61})[1] == [61]
+    assert Worker(tmp_path / "a", {61}, size=64, holes=range(3, 60)).run() == [61]
 
 
-def test_two_bad_records_are_found_one_after_the_other(tmp_path):
-    def polls(_):
-        return [batch(begin, begin + 20) for begin in range(found, 100, 20)]
-
-    found, condemned = 0, []
-    for bad in ({17, 80}, {80}):
-        condemned += restarts(tmp_path / "a", polls, bad)[1]
-        found = condemned[-1] + 1
-    assert condemned == [17, 80]
+@pytest.mark.parametrize("size", [1, 3, 20, 100])
+def test_several_bad_records_are_found_one_after_the_other(tmp_path, size):
+    assert Worker(tmp_path / "a", {17, 18, 80}, size).run() == [17, 18, 80]
 
 
-def test_batches_that_are_cut_otherwise_after_each_restart(tmp_path):
-    sizes = (7, 50, 13, 31, 100, 3)
-
-    def polls(count):
-        size = sizes[count % len(sizes)]
-        return [batch(at, min(100, at + size)) for at in range(0, 100, size)]
-
-    assert restarts(tmp_path / "a", polls, {42})[1] == [42]
+def test_batches_that_are_cut_otherwise_after_each_start(tmp_path):
+    assert Worker(tmp_path / "a", {42}, (7, 50, 13, 31, 100, 3)).run() == [42]
 
 
 def test_one_end_condemns_nothing(tmp_path):

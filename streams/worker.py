@@ -339,7 +339,7 @@ class Worker:
         metrics.events.inc(len(batch.records))
         metrics.batch_size.observe(len(batch.records))
         metrics.batch_seconds.observe(seconds)
-        metrics.slates.inc(sum(map(len, effects.ranked)))
+        metrics.slates.inc(len(effects.ranked))
         metrics.feedback.inc(len(effects.feedback))
         metrics.state_reads.labels("memory").inc(turn.held)
         metrics.state_reads.labels("store").inc(turn.read)

@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -75,10 +75,11 @@ def failpoints(here: World, plan: Plan, row: Row, points: Sequence[str] = POINTS
 def mixed(here: World, plan: Plan, row: Row) -> Tally:
     """A few of all faults of one worker, one after the other; the short form of several scenarios."""
     here.more_to_come = True
-    for part, rounds in ((kills, 1), (broker_paused, 1), (swaps, 1), (ends_mid_batch, 2), (damage, 1)):
+    for part, rounds in ((broker_paused, 1), (swaps, 1), (ends_mid_batch, 2)):
         part(here, replace(plan, rounds=rounds), row)
+    damage(here, plan, row, (_overwrite_manifest,))  # the kind that is found without reading every state
     failpoints(here, plan, row, ("recovery-part", "changelog-part"))
-    here.more_to_come, row.rounds = False, 8
+    here.more_to_come, row.rounds = False, 7
     return here.settle()
 
 
@@ -238,10 +239,10 @@ def ends_mid_batch(here: World, plan: Plan, row: Row) -> Tally:
     return here.settle()
 
 
-def damage(here: World, plan: Plan, row: Row) -> Tally:
+def damage(here: World, plan: Plan, row: Row, kinds: Sequence[Callable[[Path], None]] = ()) -> Tally:
     """RocksDB's files are cut, overwritten or missing; a lock is left behind."""
-    whole = Tally()
-    row.rounds = max(plan.rounds, len(DAMAGES)) if plan.rounds >= len(DAMAGES) else plan.rounds
+    whole, kinds = Tally(), kinds or DAMAGES
+    row.rounds = plan.rounds
     for number in range(row.rounds):
         here.load.send(plan.events)
         here.start()
@@ -249,7 +250,7 @@ def damage(here: World, plan: Plan, row: Row) -> Tally:
         here.drain()
         here.stop()
         for folder in here.folder().glob("p*"):
-            DAMAGES[number % len(DAMAGES)](folder)
+            kinds[number % len(kinds)](folder)
         here.load.send(200)
         whole += here.settle()
     row.note, here.deaths = f"{here.deaths} ends when a read found the damage, rebuilt by the restart", 0

@@ -37,8 +37,14 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "tail": ("freshloop tail --user u17", "freshloop tail --json --limit 5 --from-start"),
     "explain": ("freshloop explain u17", "freshloop explain u17 --top 3 --json"),
-    "dead-letters list": ("freshloop dead-letters list --newest 50", "freshloop dead-letters list --reason invalid --json"),
-    "dead-letters replay": ("freshloop dead-letters replay --reason crashes", "freshloop dead-letters replay --number 17"),
+    "dead-letters list": (
+        "freshloop dead-letters list --newest 50",
+        "freshloop dead-letters list --reason invalid --json",
+    ),
+    "dead-letters replay": (
+        "freshloop dead-letters replay --reason crashes",
+        "freshloop dead-letters replay --number 17",
+    ),
     "models list": ("freshloop models list --last 5",),
     "models show": ("freshloop models show 12 --json",),
     "models promote": ("freshloop models promote 12 --reason 'checked by hand'",),

@@ -20,7 +20,7 @@ from tests.faults.rows import Plan, Row
 from tests.faults.world import VIDEOS, Tally, World
 from tests.versions import NAME, grown, manifest, pieces, serve
 
-KILLS = ("journal-written", "slates-published", "changelog-published")
+KILLS = ("slates-published", "journal-written", "changelog-published")
 
 
 def swaps(here: World, plan: Plan, row: Row) -> Tally:
@@ -35,15 +35,16 @@ def swaps(here: World, plan: Plan, row: Row) -> Tally:
         for part in range(4):
             here.load.send(plan.events // 5)
             if part == 1:
-                here.publish_model(number + 1)
-            at = VIDEOS + 8 * number + 2 * part
+                here.publish_model(2 * number + 1)
+            at = VIDEOS + 10 * number + 2 * part
             here.publish_videos((at, at + 1), withdrawn=(rng.randrange(VIDEOS),))
         here.kill()
         here.load.send(plan.events // 5)
-        here.publish_videos((VIDEOS + 8 * plan.rounds + number,))
         here.start(failpoint=f"{KILLS[number % 3]}:{1 + number % 2}", mutant=here.mutant)
-        here.publish_videos((VIDEOS + 9 * plan.rounds + number,))
+        here.publish_videos((at + 2,))
         here.await_end()
+        here.publish_model(2 * number + 2)  # what was published under the version before comes out as it was
+        here.publish_videos((at + 3,), withdrawn=(rng.randrange(VIDEOS),))
         if number % 2:
             here.wipe()
         most = max(most, len(_alive(here)))

@@ -73,7 +73,7 @@ def delays_ms(slates: Sequence[tuple[int, Slate]]) -> dict[str, Any]:
     values = np.array([max(0, at - slate.made_ms) for at, slate in slates], np.float64)
     bounds = np.array([0, 5, 10, 20, 35, 50, 75, 100, 150, 250, 500, 1000, 2500, np.inf])
     counts = np.histogram(values, bounds)[0]
-    names = [f"{low:.0f}–{high:.0f}" if np.isfinite(high) else f"{low:.0f}+" for low, high in pairwise(bounds.tolist())]
+    names = [f"< {high:.0f}" if np.isfinite(high) else f"{low:.0f}+" for low, high in pairwise(bounds.tolist())]
     p50, p99 = np.percentile(values, [50, 99])
     return {"p50": float(p50), "p99": float(p99), "bars": list(zip(names, counts.tolist(), strict=True))}
 

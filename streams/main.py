@@ -18,11 +18,13 @@ from benchmarks.cli import bench_app
 from deploy.cli import broker_app, topics_app
 from deploy.console.cli import console as console_command
 from deploy.demo_cli import demo
+from deploy.demo_home import demo_cluster
 from deploy.doctor_cli import doctor
 from deploy.workers import running_workers
 from model.cli import models_app
 from model.content.cli import content_commands, embed
 from model.evaluate_cli import evaluate
+from model.report_cli import report_command
 from model.trainer_cli import trainer
 from producers.clip_files import render
 from producers.collect_cli import collect
@@ -54,6 +56,7 @@ app.command("replay")(replay_command(running_workers))
 app.command("simulate")(simulate)
 app.command("collect")(collect)
 app.command()(trainer)
+app.command("report")(report_command(demo_cluster))
 
 app.command("embed")(embed)
 app.add_typer(content_commands(render), name="content")

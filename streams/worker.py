@@ -26,6 +26,7 @@ from streams.changelog import Changelog, ends_of
 from streams.clock import Clock
 from streams.codecs import BadRecord
 from streams.config import Settings
+from streams.core.layout import LAYOUT
 from streams.core.pool import FreshPool
 from streams.core.ranking import Policy
 from streams.core.state import StateShape
@@ -196,7 +197,8 @@ class Worker:
         applied, most = store.meta.applied_through, self.settings.in_flight * self.settings.poll_records
         log.info("partition %d: %d changelog records, goes on at %d", number, read, applied)
         core, attempts = Partition(number, self.config, self.pool), Attempts(self._folder / f"attempt-{number}")
-        return OwnedPartition(core, store, changelog, self.clock.monotonic(), attempts, min(end, applied + most))
+        until, layout = min(end, applied + most), self.settings.state_layout or LAYOUT
+        return OwnedPartition(core, store, changelog, self.clock.monotonic(), attempts, until, layout)
 
     async def _release(self, kept: set[int]) -> None:
         for number in self.owned.keys() - kept:

@@ -9,6 +9,8 @@ import sys
 
 from streams.main import main
 
+LINGER_S = 0.3
+
 
 def offset_filter() -> None:
     """Events that a state has applied are applied again."""
@@ -25,13 +27,17 @@ def offset_filter() -> None:
 
 
 def acknowledgement() -> None:
-    """Nothing waits until the cluster has what was sent."""
+    """Nothing waits until the cluster has what was sent, and it goes out late, as from a producer that lingers."""
     import asyncio
 
     from streams.publisher import Publisher
 
+    async def late(self, topic, partition, records) -> None:
+        await asyncio.sleep(LINGER_S)
+        await original(self, topic, partition, records)
+
     async def publish(self, topic, partition, records) -> int:
-        self.sending = {*getattr(self, "sending", ()), asyncio.ensure_future(original(self, topic, partition, records))}
+        self.sending = {*getattr(self, "sending", ()), asyncio.ensure_future(late(self, topic, partition, records))}
         return 0
 
     original, Publisher.publish = Publisher.publish, publish

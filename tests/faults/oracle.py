@@ -29,7 +29,8 @@ class Oracle:
       journal: by partition, entries in the order of their numbers.
       states: by partition, what the store must hold by key.
       slates: by slate id; dead: partition and offset.
-      feedback: by impression, revision and offset (an impression shown after its correction window starts anew).
+      feedback: by impression, revision, offset and whether it is provisional: an outcome after the correction window
+        starts anew, also at the very offset that closed the impression.
       poison: event ids whose application ends a worker.
     """
 
@@ -47,7 +48,7 @@ class Oracle:
         self.journal: dict[int, list[Entry]] = {number: [] for number in numbers}
         self.states: dict[int, dict[bytes, bytes]] = {number: {} for number in numbers}
         self.slates: dict[str, bytes] = {}
-        self.feedback: dict[tuple[str, int, int], bytes] = {}
+        self.feedback: dict[tuple[str, int, int, bool], bytes] = {}
         self.dead: set[tuple[int, int]] = set()
         self.poison: frozenset[str] = frozenset()
 
@@ -95,7 +96,7 @@ class Oracle:
         self.slates.update((_slate(value).slate_id, value) for _, value in effects.slate_pairs())
         for _, value in effects.feedback_pairs():
             one = _feedback(value)
-            self.feedback[one.impression_id, one.revision, one.offset] = value
+            self.feedback[one.impression_id, one.revision, one.offset, one.provisional] = value
         fine = {offset for offset, _, _ in events} | {
             record.offset for record in records if record.value in {stray.value for _, stray in intake.strays}
         }

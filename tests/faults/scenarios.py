@@ -360,7 +360,6 @@ CONTROLS = {
     "offset-filter": "last-batch",
     "acknowledgement": "broker-paused",
     "epoch": "zombie",
-    "fence": "zombie",
     "journal": "swaps",
 }
 

@@ -123,7 +123,7 @@ class World:
         }  # fmt: skip
         self.oracle = Oracle(settings, self.ids[self.topics.events])
         self._slates: dict[str, bytes] = {}
-        self._feedback: dict[tuple[str, int, int], bytes] = {}
+        self._feedback: dict[tuple[str, int, int, bool], bytes] = {}
         self._dead: set[tuple[int, int]] = set()
         self.changelog: dict[int, dict[bytes, bytes]] = {number: {} for number in range(settings.partitions)}
         self._pending: dict[int, list[Any]] = {number: [] for number in range(settings.partitions)}
@@ -341,7 +341,7 @@ class World:
         for records in self._tails[self.topics.feedback].read().values():
             for record in records:
                 one = feedback_of(record.value)
-                key = one.impression_id, one.revision, one.offset
+                key = one.impression_id, one.revision, one.offset, one.provisional
                 first = self._feedback.setdefault(key, record.value)
                 self._wrong.compare("feedback again", {key: record.value}, {key: first})
         for number, records in self._tails[self.topics.states].read().items():

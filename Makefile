@@ -9,7 +9,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 PACKAGES := streams model producers deploy benchmarks
 
-.PHONY: help setup demo test faults docs tools lint peers lock clean
+.PHONY: help setup demo test faults upgrade docs tools lint peers lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,9 @@ test: lint tools  ## set up, check style, types and imports, run all tests. ARGS
 
 faults: setup  ## kill, pause and damage everything, for about an hour, and compare. ARGS="--only kills" picks some
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+upgrade: setup  ## act out a rolling upgrade under load. FROM=commit says from which code
+	@$(BIN)/python -m pytest tests/integration/test_upgrade.py $(if $(FROM),--upgrade-from $(FROM)) $(ARGS)
 
 docs: setup  ## build the documentation into site/; a broken link is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "open site/index.html"

@@ -45,7 +45,7 @@ class Eligible:
 
     def count(self) -> Ints:
         """Return how many videos are eligible, at least: a seen one counts as fresh, also where it has expired."""
-        found: Ints = np.maximum(self.pool.census.count(self.now_ms) - self.seen.counts, 0)
+        found: Ints = np.maximum(self.pool.count(self.now_ms) - self.seen.counts, 0)
         return found
 
     def bits(self, rows: Ints) -> NDArray[np.uint8]:
@@ -54,7 +54,7 @@ class Eligible:
         for place, row in enumerate(rows.tolist()):
             free = self.pool.fresh(int(self.now_ms[row]))
             for low in self.seen.of(row).tolist():
-                free[list(self.pool.slots_of_low(low))] = False
+                free[[slot for slot in self.pool.slots_of_low(low) if slot < len(free)]] = False
             found[place] = np.packbits(free, bitorder="little")
         return found
 

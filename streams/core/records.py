@@ -191,7 +191,7 @@ def slate_records(
         ids[row] = ids[row][: int(ranked.count[row])]
     one = np.float32(1.0)
     scores = one / (one + np.exp(np.minimum(-ranked.logits, np.float32(80.0))))
-    youngest, oldest, fresh = pool.census.ages(plan.now_ms[places])
+    youngest, oldest, fresh = pool.ages(plan.now_ms[places])
     return SlateRecords(
         plan, places, ranked, name,
         [order.arm for order in orders for _ in order.places],

@@ -109,7 +109,7 @@ def _rank_by_key(
     """Return the slates of one order, whose viewers' seen videos are known by key."""
     eligible = Eligible(pool, now_ms, SeenKeys([slated.seen[place] for place in order.places.tolist()]))
     logits = _logits(order, slated, pool, seeds)
-    index = pool.encoded(order.scorer).index
+    index = pool.index(order.scorer) if isinstance(logits, Products) else None
     if isinstance(logits, Products) and index is not None:
         return rank_nearest(logits, index, eligible, policy, seeds)
     rows = np.arange(len(order.places))

@@ -24,7 +24,11 @@ def test_the_census_counts_what_a_look_at_every_slot_would(steps, now):
         else:
             pool.withdraw(f"v{what}")
     published = pool.published_ms[: pool.size][pool.fresh(now)]
-    youngest, oldest, count = pool.census.ages(np.array([now]))
+    youngest, oldest, count = pool.ages(np.array([now]))
     assert count.tolist() == [len(published)]
     assert youngest.tolist() == [max(published, default=0)]
     assert oldest.tolist() == [min([*published, now])]
+    with pool.as_of(1):  # no offsets were given, so that this is the present
+        assert [column.tolist() for column in pool.ages(np.array([now]))] == [
+            youngest.tolist(), oldest.tolist(), count.tolist(),
+        ]  # fmt: skip

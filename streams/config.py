@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     fresh_hours: Annotated[float, Field(gt=0)] = Field(720.0, description="A video is fresh for this long.")
     pool_capacity: Annotated[int, Field(ge=8, le=2_000_000)] = Field(16_384, description="Most videos in the pool.")
     index_from: Annotated[int, Field(ge=0)] = Field(
-        20_000, description="From so many videos on an index finds candidates; 0: never, scores stay exact."
+        5_000, description="From so many videos on a pool of over 34,816 slots finds candidates by an index; 0: never."
     )
     index_probes: Annotated[int, Field(ge=1, le=4096)] = Field(
         12, description="Cells of the index that a viewer's query looks into; more find more and take longer."

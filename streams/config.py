@@ -136,6 +136,9 @@ class Settings(BaseSettings):
         "file,memory,s3,gs,az,abfs", description="Kinds of address a clip may be read from, comma-separated."
     )
 
+    # Collectors
+    collect_token: SecretStr = Field(NO_SECRET, description="Bearer token that `freshloop collect` sends to the API.")
+
     @field_validator("failpoint")
     @classmethod
     def _failpoint(cls, value: str) -> str:

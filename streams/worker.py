@@ -325,7 +325,7 @@ class Worker:
         metrics.events.inc(len(batch.records))
         metrics.batch_size.observe(len(batch.records))
         metrics.batch_seconds.observe(seconds)
-        metrics.slates.inc(sum(map(len, effects.ranked)))
+        metrics.slates.inc(len(effects.ranked))
         metrics.feedback.inc(len(effects.feedback))
         metrics.state_reads.labels("memory").inc(held)
         metrics.state_reads.labels("store").inc(read)

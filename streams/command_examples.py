@@ -37,6 +37,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "tail": ("freshloop tail --user u17", "freshloop tail --json --limit 5 --from-start"),
     "explain": ("freshloop explain u17", "freshloop explain u17 --top 3 --json"),
+    "backup save": ("freshloop backup save freshloop.backup",),
+    "backup restore": (
+        "FRESHLOOP_TOPIC_PREFIX=new- FRESHLOOP_PARTITIONS=32 freshloop backup restore freshloop.backup",
+    ),
     "models list": ("freshloop models list --last 5",),
     "models show": ("freshloop models show 12 --json",),
     "models promote": ("freshloop models promote 12 --reason 'checked by hand'",),

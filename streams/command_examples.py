@@ -41,6 +41,14 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "backup restore": (
         "FRESHLOOP_TOPIC_PREFIX=new- FRESHLOOP_PARTITIONS=32 freshloop backup restore freshloop.backup",
     ),
+    "dead-letters list": (
+        "freshloop dead-letters list --newest 50",
+        "freshloop dead-letters list --reason invalid --json",
+    ),
+    "dead-letters replay": (
+        "freshloop dead-letters replay --reason crashes",
+        "freshloop dead-letters replay --number 17",
+    ),
     "models list": ("freshloop models list --last 5",),
     "models show": ("freshloop models show 12 --json",),
     "models promote": ("freshloop models promote 12 --reason 'checked by hand'",),

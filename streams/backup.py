@@ -169,7 +169,7 @@ def rows_of(path: Path) -> Iterator[Row]:
                 yield _decode_row.decode(data)
     except OSError as error:  # what gzip says of a file that is none, too
         raise ConfigError(f"the backup {path} cannot be read: {error.strerror or error}") from None
-    except (EOFError, zlib.error, msgspec.DecodeError, struct.error):
+    except (EOFError, zlib.error, msgspec.DecodeError, UnicodeDecodeError, struct.error):
         raise ConfigError(f"the backup {path} is damaged: it ends too early or holds what is no row") from None
 
 

@@ -34,7 +34,7 @@ def save(
 
 @backup_app.command("restore")
 def restore(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What `backup save` wrote.")],
+    file: Annotated[Path, typer.Argument(help="What `backup save` wrote.")],
     as_json: Json = False,
 ) -> None:
     """Publish a backup into topics that are empty, on this or another cluster, with any number of partitions.

@@ -332,7 +332,7 @@ class World:
     def _comes_up(self, name: str) -> bool:
         """Wait for a worker; one that ends at every start, because it misses states, is stopped."""
         try:
-            self.await_ready(name)
+            self.await_ready(name, 90.0)
         except AssertionError as error:
             print(error, file=sys.stderr)
             self.stop_or_end(name)

@@ -307,17 +307,12 @@ _SURFACES = (0, 1, 2, 4, 6)  # those of KuaiRand that are large enough to learn 
 
 
 def _gram(log: Log, out: Floats) -> None:
-    """Add the pairs of all histories to `out` [N, N], in blocks of users."""
+    """Add the pairs of all histories to `out` [N, N]."""
     order = np.argsort(log.user, kind="stable")
-    users, items = log.user[order], log.item[order]
-    size = len(out)
-    block = 4096
-    for start in range(0, int(users[-1]) + 1, block):
-        low, high = np.searchsorted(users, [start, start + block])
-        if low < high:
-            rows = np.zeros((block, size), np.float32)
-            rows[users[low:high] - start, items[low:high]] = 1.0
-            out += rows.T @ rows
+    cuts = np.flatnonzero(np.diff(log.user[order])) + 1
+    for items in np.split(log.item[order], cuts):
+        distinct = np.unique(items)
+        out[np.ix_(distinct, distinct)] += np.float32(1.0)
 
 
 class _ContentColumns:

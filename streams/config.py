@@ -109,6 +109,12 @@ class Settings(BaseSettings):
         0.2, description="Share of the new examples, the newest, that judge a version; the next one learns from them."
     )
     gate_margin: Annotated[float, Field(ge=0)] = Field(0.0, description="A version may be this much worse in log-loss.")
+    canary_share: Share = Field(
+        0.0, description="Share of users that a new version serves on trial before all; 0 tries none."
+    )
+    canary_labels: Count = Field(
+        2_000, description="Labels of those on trial, and of the others, after which a version no worse serves all."
+    )
     frozen_after: Count = Field(
         20_000, description="The frozen arm stays at the first version past this many examples."
     )

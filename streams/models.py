@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from streams.core.pool import FreshPool
-from streams.core.ports import Scorer
+from streams.core.ports import Scorer, Trial
 
 
 class Versions(Protocol):
@@ -22,6 +22,10 @@ class Versions(Protocol):
 
     def first_at_least(self, trained_through: int) -> Scorer | None:
         """Return the first version that learned from so many feedback records."""
+        ...
+
+    def trial(self) -> Trial | None:
+        """Return the version on trial, when there is one."""
         ...
 
 
@@ -48,11 +52,17 @@ class ServingModels:
         self._on_swap = on_swap
         self.online = initial
         self.frozen: Scorer | None = None
+        self.trial: Trial | None = None
         pool.encoded(initial)
 
     def scorer(self, arm: str) -> Scorer:
         """Return the scorer of an arm."""
         return self.frozen if arm == "frozen" and self.frozen is not None else self.online
+
+    def scorer_of(self, user_id: str, arm: str) -> Scorer:
+        """Return the scorer of a user of an arm that may follow the model."""
+        online = self.scorer(arm) is self.online
+        return self.trial.scorer if online and self.trial and self.trial.chosen([user_id])[0] else self.scorer(arm)
 
     def feed(self, key: bytes, value: bytes | None) -> str | None:
         """Take a record of the `models` topic; swap when it completes another version. Returns a refusal's reason."""
@@ -65,6 +75,20 @@ class ServingModels:
                 self.frozen = self._versions.first_at_least(self._frozen_after)
                 if self.frozen is not None:
                     self._pool.encoded(self.frozen)
-            self._pool.forget_scorers({scorer.version for scorer in (self.online, self.frozen) if scorer})
+            self._forget()
             self._on_swap(current)
+        self._try(self._versions.trial())
         return refused
+
+    def _try(self, trial: Trial | None) -> None:
+        """Begin or end a trial."""
+        if trial == self.trial:
+            return
+        if trial is not None:
+            self._pool.encoded(trial.scorer)
+        self.trial = trial
+        self._forget()
+
+    def _forget(self) -> None:
+        used = (self.online, self.frozen, self.trial and self.trial.scorer)
+        self._pool.forget_scorers({scorer.version for scorer in used if scorer})

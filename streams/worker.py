@@ -233,7 +233,7 @@ class Worker:
         intake = take_in(batch.records)
         plan = owned.core.plan(intake.events)
         held, read = owned.load(plan)
-        effects = owned.core.apply(plan, self.models.scorer)
+        effects = owned.core.apply(plan, self.models.scorer, self.models.trial)
         packed = owned.pack(list(effects.touched))
         owned.next_offset, owned.moved_at = batch.end, self.clock.monotonic()
         failpoints.reached("batch-applied")

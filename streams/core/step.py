@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.core.behaviour import expand, log_gaps
 from streams.core.columns import Columns, StepConfig
@@ -22,13 +23,14 @@ from streams.core.hashing import seeds_of
 from streams.core.layout import SLATES_KEPT
 from streams.core.plan import Arrivals, Closing, Deadlines, Ints, Plan, waves_of
 from streams.core.pool import FreshPool
-from streams.core.ports import Floats, Scorer
+from streams.core.ports import Floats, Scorer, Trial
 from streams.core.ranking import Ranked
 from streams.core.records import FeedbackRecords, SlateRecords, slate_records
 from streams.core.slates import Slated, rank_slates
 from streams.core.state import UserStates
 
 Scorers = Callable[[str], Scorer]  # the serving model of an arm
+Parts = list[tuple[str, NDArray[np.bool_] | None, Scorer]]  # arm, events [N] (None: all), and what serves them
 
 _DIGITS = 19  # an offset has fewer
 
@@ -106,10 +108,15 @@ class Partition:
         """Return what records ask for, in order, with closings where the watermark passes their deadline."""
         return self.deadlines.plan(arrivals)
 
-    def apply(self, plan: Plan, scorers: Scorers) -> Effects:
-        """Apply a plan; every user of it must have its row loaded (`states.missing` tells which do not)."""
+    def apply(self, plan: Plan, scorers: Scorers, trial: Trial | None = None) -> Effects:
+        """Apply a plan; every user of it must have its row loaded (`states.missing` tells which do not).
+
+        Args:
+          trial: serves its share of the users instead, in the arms that follow the model.
+        """
         effects = Effects()
         batch = Columns(plan, self.states, self.pool, self.config)
+        parts = _parts(batch, self.config, scorers, trial)
         waiting = {user: list(reversed(closings)) for user, closings in plan.closings.items()}
         slated = Slated(len(plan.events), self.config.shape.hidden, (self.pool.size + 7) // 8)
         for wave in waves_of(batch.rows):
@@ -117,15 +124,15 @@ class Partition:
             if waiting:
                 self._close_before(wave, batch, waiting)
             if len(live):
-                self._wave(live, batch, slated, scorers, effects)
+                self._wave(live, batch, slated, parts, effects)
         for user, closings in waiting.items():
             self._close(user, closings, len(plan.events), batch)
-        self._finish(batch, slated, scorers, effects)
+        self._finish(batch, slated, parts, effects)
         return effects
 
     # -- one wave ---------------------------------------------------------------------------------------------------
 
-    def _wave(self, live: Ints, batch: Columns, slated: Slated, scorers: Scorers, effects: Effects) -> None:
+    def _wave(self, live: Ints, batch: Columns, slated: Slated, parts: Parts, effects: Effects) -> None:
         states, table = self.states, self.states.table
         rows = batch.rows[live]
         table["last_offset"][rows] = batch.plan.offsets[live]
@@ -145,10 +152,10 @@ class Partition:
         effects.counts[Join.JOINED] += int((going & ~slow).sum())
         batch.stepped[live] = going
         batch.slated[live] = (going | batch.opens[live]) & batch.last[live]
-        for arm, members in batch.arms.items():
+        for _, members, scorer in parts:
             mine = live if members is None else live[members[live]]
             if len(mine):
-                self._advance(mine, batch, slated, scorers(arm), effects)
+                self._advance(mine, batch, slated, scorer, effects)
 
     def _advance(self, places: Ints, batch: Columns, slated: Slated, scorer: Scorer, effects: Effects) -> None:
         """Step and note what the slates of these events rest on."""
@@ -249,14 +256,14 @@ class Partition:
 
     # -- after the waves --------------------------------------------------------------------------------------------
 
-    def _finish(self, batch: Columns, slated: Slated, scorers: Scorers, effects: Effects) -> None:
+    def _finish(self, batch: Columns, slated: Slated, parts: Parts, effects: Effects) -> None:
         """Rank the slates, then make the records of the batch."""
         plan = batch.plan
         places = np.flatnonzero(batch.slated)
-        for arm, members in batch.arms.items():
+        for arm, members, scorer in parts:
             mine = places if members is None else places[members[places]]
             if len(mine):
-                scorer, kind = scorers(arm), self.config.arms.get(arm, "online")
+                kind = self.config.arms.get(arm, "online")
                 seeds = seeds_of(self.number, plan.offsets[mine])
                 ranked = rank_slates(
                     slated, mine, plan.now_ms[mine], kind, self.pool, scorer, self.config.policy, seeds
@@ -327,3 +334,16 @@ def _vectors(vectors: Floats, slots: Ints) -> Floats:
 
 
 __all__ = ["Effects", "Partition", "Scorers", "StepConfig", "rebuild"]
+
+
+def _parts(batch: Columns, config: StepConfig, scorers: Scorers, trial: Trial | None) -> Parts:
+    """Return the events of a batch by arm, where a trial is on also by who gets its version."""
+    found: Parts = []
+    chosen = None if trial is None else trial.chosen(batch.plan.users)
+    for arm, members in batch.arms.items():
+        if trial is None or chosen is None or config.arms.get(arm, "online") != "online":
+            found.append((arm, members, scorers(arm)))
+            continue
+        on_trial, others = (chosen, ~chosen) if members is None else (members & chosen, members & ~chosen)
+        found += [(arm, others, scorers(arm)), (arm, on_trial, trial.scorer)]
+    return found

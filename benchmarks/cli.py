@@ -40,3 +40,28 @@ def pipeline(
     from benchmarks.pipeline import run
 
     _show(run(only.split(","), rounds, events, seconds, _say), as_json)
+
+
+@bench_app.command()
+def latency(
+    seconds: Annotated[float, typer.Option(min=5, help="Time at each load.")] = 20.0,
+    rate: Annotated[float, typer.Option(min=0, help="Saturating load in events/s; 0 measures it first.")] = 0.0,
+    shares: Annotated[str, typer.Option(help="Shares of the saturating load, comma-separated.")] = "0.5,0.9",
+    as_json: Json = False,
+) -> None:
+    """Event to slate at half the saturating load and at 90 % of it: p50, p99 and p99.9."""
+    from benchmarks.latency import run
+
+    _show(run([float(share) for share in shares.split(",")], seconds, rate, _say), as_json)
+
+
+@bench_app.command()
+def state(
+    users: Annotated[int, typer.Option(min=10_000, help="Users with a state.")] = 1_000_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Recoveries, each beside a bare consumer.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Bytes of a user on disk and in the changelog, recovery against a bare consumer, and bounded memory."""
+    from benchmarks.state import run
+
+    _show(run(users, rounds, _say), as_json)

@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 from kafka import KafkaConsumer, TopicPartition
+from pydantic import SecretStr
 
 from deploy import broker
 from streams.admin import answering_cluster, create_topics, delete_topics
@@ -40,8 +41,9 @@ def cluster(**overrides: Any) -> Iterator[Settings]:
 
 def environment(settings: Settings, **changes: str) -> dict[str, str]:
     """Return the variables that give a child process these settings."""
-    fields = settings.model_dump(mode="json", exclude_unset=True)
-    fields["brokers"] = settings.bootstrap
+    secrets = {name for name in type(settings).model_fields if isinstance(getattr(settings, name), SecretStr)}
+    fields = settings.model_dump(mode="json", exclude_unset=True, exclude=secrets)
+    fields |= {"brokers": settings.bootstrap, "pseudonym_key": ""}  # the users of a benchmark are nobody's
     return {f"FRESHLOOP_{name.upper()}": str(value) for name, value in (fields | changes).items()}
 
 

@@ -10,23 +10,43 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from numpy.typing import NDArray
 
-from benchmarks.job import HIDDEN, PARTITIONS, SHAPE, TOP, decode_event, encode, make_pool, make_scorer, make_videos
-from streams.core.behaviour import expand, labels_of, log_gaps, steps_of
-from streams.core.events import Event, Feedback, Slate
+from benchmarks.job import HIDDEN, PARTITIONS, SHAPE, TOP, decode_event, make_pool, make_scorer, make_videos
+from streams.core.behaviour import expand, log_gaps, steps_of
 from streams.core.layout import blank, fixed_size, row_type
-from streams.core.plan import waves_of
-from streams.core.ranking import TILE
+from streams.core.logits import TILE
+from streams.core.plan import Plan, waves_of
+from streams.core.ranking import Ranked
+from streams.core.records import FeedbackRecords, slate_records
+from streams.core.slates import Order
 from streams.core.top import candidates, in_order, joined
 from streams.publisher import BATCH_BYTES, fill
 
 Ints = NDArray[np.int64]
 IN_FLIGHT = 4
+
+
+@dataclass
+class Done:
+    """What feedback records are made of."""
+
+    plan: Plan
+    numbers: NDArray[np.float16]
+    flags: NDArray[np.uint16]
+    ratios: NDArray[np.float64]
+    masks: Ints
+    codes: Ints
+
+
+def steps_codes(events: list[Any]) -> Ints:
+    """Return the codes of the events' types."""
+    return np.array([event.type.code for event in events], np.int64)
 
 
 class Limit:
@@ -45,7 +65,8 @@ class Limit:
         keys = [record.key for record in records]
         rows = self._rows_of(keys)
         offsets = np.array([record.offset for record in records], np.int64)
-        stamps = [record.timestamp for record in records]
+        stamps = np.array([record.timestamp for record in records], np.int64)
+        plan = Plan(events, [event.user_id for event in events], offsets, stamps)
         slots = self.pool.slots([event.video_id for event in events])
         steps = steps_of(events, self.pool.durations_ms[slots], self.pool.kinds[slots])
         times = np.array([event.event_time_ms for event in events], np.int64)
@@ -53,10 +74,13 @@ class Limit:
         for wave in waves_of(rows):
             self._step(wave, rows[wave], offsets[wave], slots[wave], times[wave], steps)
             hidden[wave] = self.table["hidden"][rows[wave]]
-        best, scores = self._best(hidden)
-        slates = self._slates(keys, events, offsets.tolist(), stamps, best, scores)
-        feedback = self._feedback(keys, events, offsets.tolist(), stamps, steps)
-        return slates, feedback, self._changelog(keys, rows)
+        every = np.arange(len(events))
+        ranked = self._best(hidden)
+        orders = [Order("online", "online", self.scorer, every)]
+        slates = slate_records(plan, orders, ranked, f"{self.number}-", 0.9, self.pool)
+        done = Done(plan, steps.numbers, steps.flags, steps.ratios, steps.masks, steps_codes(events))
+        feedback = FeedbackRecords(done, every, [], ["online"] * len(events))
+        return slates.pairs(), feedback.pairs(), self._changelog(keys, rows)
 
     def _rows_of(self, keys: list[bytes]) -> Ints:
         known = self.rows
@@ -79,7 +103,7 @@ class Limit:
         table["steps"][rows] = made + 1
         table["last_step_ms"][rows], table["last_offset"][rows] = times, offsets
 
-    def _best(self, hidden: NDArray[np.float32]) -> tuple[Ints, NDArray[np.float32]]:
+    def _best(self, hidden: NDArray[np.float32]) -> Ranked:
         queries = self.scorer.queries(hidden)
         keys = self.pool.encoded(self.scorer).keys[: self.pool.size]
         padded = np.zeros((-(-len(queries) // TILE) * TILE, queries.shape[1]), np.float32)
@@ -89,40 +113,11 @@ class Limit:
             np.matmul(padded[start : start + TILE], keys.T, out=self.tile)
             parts.append(candidates(self.tile[: len(queries) - start], TOP))
         slots, logits = in_order(joined(parts, TILE), len(queries))
-        scores: NDArray[np.float32] = np.float32(1.0) / (np.float32(1.0) + np.exp(-logits[:, :TOP]))
-        return slots[:, :TOP], scores
-
-    def _slates(
-        self, keys: list[bytes], events: list[Event], offsets: list[int], stamps: list[int], best: Ints, scores: Any
-    ) -> list[tuple[bytes, bytes]]:
-        ids = self.pool.ids[best].tolist()
-        return [
-            (key, encode(Slate(
-                slate_id=f"{self.number}-{offset}", user_id=event.user_id, event_id=event.event_id,
-                event_time_ms=event.event_time_ms, made_ms=stamp, state_offset=offset, model_version=0,
-                trained_through=0, youngest_ms=stamp, oldest_ms=stamp, candidates=len(self.pool.videos), video_ids=row,
-                scores=points, explored=(3, 11), explored_propensity=0.05, propensity=0.95,
-            )))
-            for key, event, offset, stamp, row, points in zip(
-                keys, events, offsets, stamps, ids, scores.tolist(), strict=True
-            )
-        ]  # fmt: skip
-
-    def _feedback(
-        self, keys: list[bytes], events: list[Event], offsets: list[int], stamps: list[int], steps: Any
-    ) -> list[tuple[bytes, bytes]]:
-        labels = labels_of(steps.ratios, steps.masks).tolist()
-        inputs = expand(steps.numbers, steps.flags).tolist()
-        return [
-            (key, encode(Feedback(
-                impression_id=event.event_id, user_id=event.user_id, video_id=event.video_id or "", revision=0,
-                offset=offset, event_time_ms=event.event_time_ms, impression_ms=stamp, outcome=event.type,
-                watch_ratio=ratio, label=graded, behaviour=behaviour,
-            )))
-            for key, event, offset, stamp, ratio, graded, behaviour in zip(
-                keys, events, offsets, stamps, steps.ratios.tolist(), labels, inputs, strict=True
-            )
-        ]  # fmt: skip
+        rows = len(queries)
+        explored = np.zeros((rows, TOP), bool)
+        explored[:, [3, 11]] = True  # so that the records are as long
+        count, chance = np.full(rows, TOP), np.full(rows, 0.05, np.float32)
+        return Ranked(slots[:, :TOP], logits[:, :TOP], count, explored, chance)
 
     def _changelog(self, keys: list[bytes], rows: Ints) -> list[tuple[bytes, bytes]]:
         users = dict(zip(keys, rows.tolist(), strict=True))

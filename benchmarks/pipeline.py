@@ -59,7 +59,7 @@ def contestants(names: Sequence[str]) -> list[Contestant]:
     """
     known = {
         "limit": Contestant("limit", lambda s, g: _module(sys.executable, "benchmarks.limit", s, g)),
-        "freshloop": Contestant("freshloop", _worker, WORKER),
+        "freshloop": Contestant("freshloop", worker_command, WORKER),
         "quixstreams": Contestant("quixstreams", lambda s, g: _module(PEERS_PYTHON, "benchmarks.peer_quix", s, g)),
         "bytewax": Contestant("bytewax", lambda s, g: _module(PEERS_PYTHON, "benchmarks.peer_bytewax", s, g)),
     }
@@ -79,7 +79,8 @@ def _module(python: Any, module: str, settings: Settings, group: str) -> list[st
     return [str(python), "-m", module, *(part for name, value in arguments.items() for part in (f"--{name}", value))]
 
 
-def _worker(settings: Settings, group: str) -> list[str]:
+def worker_command(settings: Settings, group: str) -> list[str]:
+    """Return the command of the worker under test."""
     return [sys.executable, "-m", "streams.main", "worker", "--name", "bench", "--metrics-port", str(_port())]
 
 

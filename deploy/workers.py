@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from functools import partial
 
 from deploy.scrape import scrape
 from deploy.supervisor import ChildSpec, Supervisor
-from streams.config import ConfigError, Settings
+from streams.config import ConfigError, Settings, environment
 
 _PORTS = 100  # looked at from the first metrics port on
 
@@ -34,7 +33,7 @@ def running_workers(
             command = ("worker", "--name", name, "--metrics-port", str(port), "--http-port", "0", "--loglevel", "warn")
             argv = (sys.executable, "-m", "streams.main", *command)
             ready = partial(_serves, settings.http_host, port)
-            supervisor.start(ChildSpec(name, argv, _environment(settings), ready=ready, ready_timeout_s=90))
+            supervisor.start(ChildSpec(name, argv, environment(settings), ready=ready, ready_timeout_s=90))
             say(f"started worker {name}; its log is {supervisor.log(name)}")
 
         def look_after() -> None:
@@ -44,15 +43,6 @@ def running_workers(
                 say(f"worker {event.name} {ended if event.kind == 'exited' else 'was started again'}")
 
         yield look_after
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    """Return the variables that give a child exactly these settings."""
-    values = settings.model_dump(mode="json").items()
-    return {
-        f"FRESHLOOP_{name.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)
-        for name, value in values
-    }
 
 
 def _serves(host: str, port: int) -> bool:

@@ -61,7 +61,7 @@ def state(registry: Registry, number: int, frozen_after: int) -> str:
     manifest = _manifest(registry, number)
     if serving(registry) == number:
         return SERVING
-    if registry.named and registry.named.canary == number:
+    if number and registry.named and registry.named.canary == number:
         return TRIAL
     if frozen and frozen.number == number:
         return FROZEN
@@ -102,7 +102,7 @@ def notes(registry: Registry, shown: Sequence[int]) -> list[str]:
         found.append(
             f"version {named.version} was put into service and cannot serve: {why_not(registry, named.version)}"
         )
-    if named and named.reason:
+    if named and named.reason and not named.reason.startswith("accepted"):
         found.append(f"epoch {named.epoch}: {named.reason}")
     for number in shown:
         manifest = _manifest(registry, number)

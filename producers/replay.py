@@ -16,6 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from kafka.errors import KafkaError
+from msgspec import structs
 
 from producers.cluster import Cluster
 from producers.lines import Damage
@@ -30,6 +31,7 @@ from streams.clock import Clock
 from streams.codecs import BadRecord, Decoder
 from streams.config import ConfigError, Settings
 from streams.core.events import Event
+from streams.pseudonyms import pseudonyms
 from streams.topics import HOUR_MS, Topics
 
 _decode_event = Decoder(Event)
@@ -142,6 +144,7 @@ class Replay:
         self._settings, self._log, self._options, self._view = settings, log, options, view
         self._look_after = look_after
         self._topics, self._clock = Topics(settings), Clock()
+        self._rename = pseudonyms(settings)
         self._damage = Damage(view.say)
         self._videos = list(log.videos(self._damage))
         pool = PoolSize(self._videos, int(settings.fresh_hours * HOUR_MS), settings.pool_capacity)
@@ -257,4 +260,4 @@ class Replay:
         for event in self._log.events(self._options.run, Damage()):
             number = event_number(self._options.run, event.event_id)
             if number is not None and number not in self._tally.sent:
-                yield event
+                yield structs.replace(event, user_id=self._rename(event.user_id))

@@ -21,6 +21,7 @@ from producers.simulation_metrics import SimulationMetrics
 from producers.studio import Studio
 from streams.clock import Clock
 from streams.config import ConfigError, Settings
+from streams.pseudonyms import pseudonyms
 from streams.topics import Topics
 
 TICK_S = 0.02
@@ -87,6 +88,7 @@ class Simulator:
             fresh_ms=round(3_600_000 * settings.fresh_hours),
             jump_at_s=options.jump_at_s,
             measure_from=options.measure_from,
+            rename=pseudonyms(settings),
         )
         self.world = Simulation(parameters, setup)
         self._parameters = parameters

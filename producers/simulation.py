@@ -25,6 +25,7 @@ from producers.sessions import Sessions
 from producers.versions import VersionsSeen
 from producers.viewers import Viewers
 from streams.core.events import Event
+from streams.pseudonyms import Rename
 
 ONLINE = "online"
 _LONGEST_PATIENCE_MS = 60_000
@@ -38,6 +39,7 @@ class Setup:
       run: begins every event id.
       label_window_ms, fresh_ms: as the workers have them.
       jump_at_s: when every taste jumps, in seconds from the start.
+      rename: gives a viewer the name that is known inside.
       measure_from: `start`, or `frozen`: once the frozen arm's version is older than the online arm's.
     """
 
@@ -49,6 +51,7 @@ class Setup:
     fresh_ms: int
     jump_at_s: float | None = None
     measure_from: str = "start"
+    rename: Rename = str
 
 
 class Simulation:
@@ -64,7 +67,9 @@ class Simulation:
         self.catalogue = Catalogue(parameters.catalogue, parameters.dimension, setup.seed)
         topics = self.catalogue.tags.vectors
         self.viewers = Viewers(parameters.viewers, setup.viewers, topics, setup.seed, setup.jump_at_s)
-        users = [user_id(viewer, arm, setup.arms) for viewer in range(setup.viewers) for arm in setup.arms]
+        users = [
+            setup.rename(user_id(viewer, arm, setup.arms)) for viewer in range(setup.viewers) for arm in setup.arms
+        ]
         self.feeds = Feeds(users, self.catalogue, parameters.pace.seen_kept)
         self._oracle = Oracle(self.catalogue, parameters.behaviour, setup.fresh_ms)
         self._oracle_feeds = Feeds([""] * setup.viewers, self.catalogue, parameters.pace.seen_kept)

@@ -5,10 +5,12 @@ The composition roots take a `Settings`; nothing else reads the environment.
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,6 +26,10 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
+
+SECRETS_DIR = "FRESHLOOP_SECRETS_DIR"  # names a folder with a file for each secret, as containers get them
+NO_SECRET = SecretStr("")
+LEAST_KEY = 16  # characters of a key; fewer can be tried out
 
 
 class ConfigError(Exception):
@@ -49,8 +55,13 @@ class Settings(BaseSettings):
     http_advertise: str = Field(
         "", pattern=r"^(https?://[^\s/?#@]+)?$", description="URL under which other workers reach this one's API."
     )
-    http_token: str = Field("", repr=False, description="Bearer token that the API asks for; empty asks for none.")
+    http_token: SecretStr = Field(NO_SECRET, description="Bearer token that the API asks for; empty asks for none.")
     console_port: Port = Field(19070, description="Port of the console.")
+
+    # Privacy
+    pseudonym_key: SecretStr = Field(
+        NO_SECRET, description="Users are known inside by a keyed hash of their id under this key; empty: by their id."
+    )
 
     # Topics
     topic_prefix: str = Field("", max_length=64, pattern=r"^[a-zA-Z0-9._-]*$", description="Prefix of every topic.")
@@ -131,11 +142,21 @@ class Settings(BaseSettings):
         "file,memory,s3,gs,az,abfs", description="Kinds of address a clip may be read from, comma-separated."
     )
 
+    # Collectors
+    collect_token: SecretStr = Field(NO_SECRET, description="Bearer token that `freshloop collect` sends to the API.")
+
     @field_validator("failpoint")
     @classmethod
     def _failpoint(cls, value: str) -> str:
         if value:
             failpoints.parse(value)
+        return value
+
+    @field_validator("pseudonym_key")
+    @classmethod
+    def _key(cls, value: SecretStr) -> SecretStr:
+        if value and len(value) < LEAST_KEY:
+            raise ValueError(f"a key has at least {LEAST_KEY} characters")
         return value
 
     @field_validator("brokers")
@@ -164,8 +185,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments win over the environment, the environment over the file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        """Arguments win over the environment, the environment over files of secrets, those over `freshloop.toml`."""
+        return init_settings, env_settings, file_secret_settings, TomlConfigSettingsSource(settings_cls)
 
     @property
     def bootstrap(self) -> str:
@@ -179,8 +200,11 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
       ConfigError: one sentence that names the setting.
     """
+    folder = os.environ.get(SECRETS_DIR)  # noqa: TID251  # this is the one place that reads the environment
+    if folder and not Path(folder).is_dir():
+        raise ConfigError(f"{SECRETS_DIR} names {folder}, which is not a folder")
     try:
-        return Settings(**overrides)
+        return Settings(_secrets_dir=folder, **overrides)  # type: ignore[call-arg]  # its plugin does not know of it
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "settings"
@@ -188,3 +212,15 @@ def load_settings(**overrides: Any) -> Settings:
         raise ConfigError(f"setting {name} (FRESHLOOP_{name.upper()}): {message}") from None
     except ValueError as error:  # a damaged freshloop.toml or a malformed complex value
         raise ConfigError(f"the settings cannot be read: {error}") from None
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the variables that give a child process these settings.
+
+    Secrets are not among them: a child inherits them, since what it is given by name shows in the list of processes.
+    """
+    found = {}
+    for name, value in settings.model_dump(mode="json").items():
+        if not isinstance(getattr(settings, name), SecretStr):
+            found[f"FRESHLOOP_{name.upper()}"] = json.dumps(value) if isinstance(value, dict) else str(value)
+    return found

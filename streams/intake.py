@@ -10,8 +10,10 @@ import msgspec
 
 from streams.codecs import MAX_VALUE_BYTES, BadRecord, Decoder
 from streams.core.events import Event
+from streams.pseudonyms import is_pseudonym
 from streams.publisher import Out
 
+RAW_ID = "raw-user-id"  # where pseudonyms are wanted; the letter says where the record is, not whose
 TICK = (("freshloop-tick", b"1"),)  # the header of a record that only moves an idle partition's watermark
 MAX_LETTER_BYTES = 880_000  # of the original value; a larger one is cut, and the header `cut` says so
 
@@ -32,9 +34,13 @@ class Intake:
     dead: list[tuple[str, Out]] = field(default_factory=list)
 
 
-def take_in(records: Sequence[Any]) -> Intake:
-    """Decode and validate Kafka records, in order."""
-    if (whole := _all_good(records)) is not None:
+def take_in(records: Sequence[Any], renamed: bool = False) -> Intake:
+    """Decode and validate Kafka records, in order.
+
+    Args:
+      renamed: users must be known by pseudonyms; a record with an id is refused, and its letter holds nothing of it.
+    """
+    if (whole := _all_good(records, renamed)) is not None:
         return whole
     intake = Intake()
     for record in records:
@@ -44,6 +50,8 @@ def take_in(records: Sequence[Any]) -> Intake:
         try:
             event = _decode_event(record.value)
             _check_key(record.key, event)
+            if renamed and not is_pseudonym(event.user_id):
+                raise BadRecord(RAW_ID, "a user is named by its id; producers need FRESHLOOP_PSEUDONYM_KEY")
         except BadRecord as bad:
             intake.dead.append((bad.reason, dead_letter(record, bad)))
         else:
@@ -51,7 +59,7 @@ def take_in(records: Sequence[Any]) -> Intake:
     return intake
 
 
-def _all_good(records: Sequence[Any]) -> Intake | None:
+def _all_good(records: Sequence[Any], renamed: bool) -> Intake | None:
     """Decode a batch in which every record is MessagePack and as it should be; None when one is not."""
     values = [record.value for record in records]
     if not all(values) or max(map(len, values), default=0) > MAX_VALUE_BYTES:
@@ -62,12 +70,15 @@ def _all_good(records: Sequence[Any]) -> Intake | None:
         return None
     if [record.key for record in records] != [event.user_id.encode() for event in events]:
         return None
+    if renamed and not all(is_pseudonym(event.user_id) for event in events):
+        return None
     return Intake([(record.offset, record.timestamp, event) for record, event in zip(records, events, strict=True)])
 
 
 def dead_letter(record: Any, bad: BadRecord) -> Out:
     """Return the dead letter of a Kafka record: original key and value, and where and why in bounded headers."""
-    value = record.value or b""
+    raw = bad.reason == RAW_ID
+    key, value = (None, b"") if raw else (record.key, record.value or b"")
     headers = [
         ("reason", bad.reason.encode()),
         ("detail", bad.detail.encode()),
@@ -77,7 +88,7 @@ def dead_letter(record: Any, bad: BadRecord) -> Out:
     ]
     if len(value) > MAX_LETTER_BYTES:
         headers.append(("cut", str(len(value)).encode()))
-    return Out(record.key[:1024] if record.key else None, value[:MAX_LETTER_BYTES], tuple(headers))
+    return Out(key[:1024] if key else None, value[:MAX_LETTER_BYTES], tuple(headers))
 
 
 def _check_key(key: bytes | None, event: Event) -> None:

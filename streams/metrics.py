@@ -12,7 +12,8 @@ from prometheus_client.registry import Collector
 
 from streams.core.feedback import Join
 
-_LETTERS = ("empty", "too-large", "not-decodable", "schema-version", "invalid", "null-key", "key-mismatch")
+_LETTERS = ("empty", "too-large", "not-decodable", "schema-version", "invalid", "null-key", "key-mismatch",
+            "raw-user-id")  # fmt: skip
 _FAST = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _SLOW = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 45, 60, 120, 300, 900, 3600)
 

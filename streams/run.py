@@ -124,7 +124,7 @@ def _add_api(worker: Worker, versions: ServedVersions, port: int) -> None:
         metrics.request_seconds.observe(seconds)
 
     bound = bind(settings, port)
-    app = make_api(Service(worker, versions), settings.http_token, observe, worker.clock)
+    app = make_api(Service(worker, versions), settings.http_token.get_secret_value(), observe, worker.clock)
     worker.url = url_of(settings, port)
     worker.services.append(lambda: serve(app, bound))
 

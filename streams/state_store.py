@@ -23,11 +23,13 @@ import msgspec
 import rocksdb
 
 from streams.core.feedback import Impressions
-from streams.core.layout import chunk_number_of, impressions_of, is_unlabelled, last_offset_of
+from streams.core.layout import age_of, impressions_of, is_unlabelled
 
 log = logging.getLogger("freshloop.worker")
 
 META_KEY = b"m"
+_RECORDS = (b"u", b"s")
+_UNKNOWN = 1 << 62  # above every offset
 DAMAGED = "DAMAGED"  # a file with this name beside RocksDB's says that reading failed; the folder is made anew
 GATHERED = 4_000  # records between two writes, about 4 MB
 
@@ -80,6 +82,7 @@ class StateStore:
             raise self._damaged(error) from None
         with self._reading():
             self.meta = self._read_meta()
+            self._newest_offset = -1 if self.meta == Meta() else _UNKNOWN  # of all records held
             self._gathered: dict[bytes, bytes] = {}
             self._marked = {b"u" + user for user in self._marks()}
 
@@ -124,20 +127,14 @@ class StateStore:
         self._write(batch)
 
     def absorb(self, records: Iterable[tuple[bytes, bytes | None]], changelog_offset: int) -> None:
-        """Take over changelog records. One older than what is held is passed over: a woken zombie wrote it."""
-        newest: dict[bytes, bytes | None] = {}
-        meta = self.meta
-        for key, value in records:
-            if key == META_KEY and value is not None:
-                found = _meta_decoder.decode(value)
-                if found.applied_through >= meta.applied_through:
-                    meta = found
-            elif key[:1] in (b"u", b"s"):
-                old = newest.get(key)
-                if not (old and value and _age(key, value) < _age(key, old)):
-                    newest[key] = value
+        """Take over changelog records. One older than what is held is passed over: a woken zombie wrote it.
+
+        Offsets rise along the changelog, so only a record below the newest offset of earlier calls can be older than
+        what is held, and only for such records is the store asked; for every record where earlier calls are not known.
+        """
+        newest, doubtful = self._newest_of(records)
         with self._reading():
-            held = self._db.multi_get(list(newest)) if newest else {}
+            held = self._db.multi_get(doubtful) if doubtful else {}
         batch = rocksdb.WriteBatch()
         for key, value in newest.items():
             old = held.get(key)
@@ -145,10 +142,33 @@ class StateStore:
                 batch.delete(key)
                 if key in self._marked:
                     self._unmark(batch, key)
-            elif old is None or _age(key, value) >= _age(key, old):
+            elif old is None or age_of(key, value) >= age_of(key, old):
                 self._add(batch, key, value)
-        self.meta = Meta(meta.applied_through, meta.watermark_ms, changelog_offset)
+        self.meta = Meta(self.meta.applied_through, self.meta.watermark_ms, changelog_offset)
         self._write(batch)
+
+    def _newest_of(
+        self, records: Iterable[tuple[bytes, bytes | None]]
+    ) -> tuple[dict[bytes, bytes | None], list[bytes]]:
+        """Return the newest record of each key, and the keys that may be held in a newer one; take over progress."""
+        newest: dict[bytes, bytes | None] = {}
+        doubtful: list[bytes] = []
+        before = self._newest_offset
+        for key, value in records:
+            if key == META_KEY and value is not None:
+                found = _meta_decoder.decode(value)
+                if found.applied_through >= self.meta.applied_through:
+                    self.meta = found
+            if key[:1] not in _RECORDS:
+                continue
+            offset = age_of(key, value) if value else -1
+            if value and offset < before:
+                doubtful.append(key)
+            self._newest_offset = max(self._newest_offset, offset)
+            old = newest.get(key)
+            if not (old and value and offset < age_of(key, old)):
+                newest[key] = value
+        return newest, doubtful
 
     def unlabelled(self) -> list[tuple[str, Impressions]]:
         """Return the users that have an impression without a label, and their open impressions."""
@@ -207,11 +227,6 @@ def open_store(path: Path) -> StateStore:
         log.warning("%s", error)
         shutil.rmtree(path)
         return StateStore(path)
-
-
-def _age(key: bytes, value: bytes) -> int:
-    """Return what rises from one record of a key to the next: the last offset of a state, the number of a chunk."""
-    return last_offset_of(value) if key[:1] == b"u" else chunk_number_of(value)
 
 
 def _options() -> Any:

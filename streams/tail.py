@@ -10,6 +10,7 @@ from kafka import KafkaConsumer
 from streams.codecs import BadRecord, Decoder
 from streams.config import Settings
 from streams.core.events import Slate
+from streams.pseudonyms import pseudonyms
 from streams.topics import Topics
 
 _decode = Decoder(Slate)
@@ -23,7 +24,7 @@ def slates(settings: Settings, user: str | None, from_start: bool = False) -> It
         auto_offset_reset="earliest" if from_start else "latest",
         group_id=None,
     )
-    wanted = user.encode() if user else None
+    wanted = pseudonyms(settings)(user).encode() if user else None
     try:
         for record in consumer:
             if wanted is not None and record.key != wanted:

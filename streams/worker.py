@@ -230,7 +230,7 @@ class Worker:
                 f"batch begins at {batch.begin}, the state of partition {number} ends at {owned.next_offset}"
             )
         started = self.clock.monotonic()
-        intake = take_in(batch.records)
+        intake = take_in(batch.records, bool(self.settings.pseudonym_key))
         plan = owned.core.plan(intake.events)
         held, read = owned.load(plan)
         effects = owned.core.apply(plan, self.models.scorer, self.models.trial)
@@ -319,7 +319,7 @@ class Worker:
         metrics.events.inc(len(batch.records))
         metrics.batch_size.observe(len(batch.records))
         metrics.batch_seconds.observe(seconds)
-        metrics.slates.inc(sum(map(len, effects.ranked)))
+        metrics.slates.inc(len(effects.ranked))
         metrics.feedback.inc(len(effects.feedback))
         metrics.state_reads.labels("memory").inc(held)
         metrics.state_reads.labels("store").inc(read)

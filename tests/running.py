@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,18 +14,10 @@ from deploy.scrape import scrape
 from deploy.supervisor import ChildSpec, Supervisor
 from streams.admin import create_topics
 from streams.codecs import encode
-from streams.config import Settings
+from streams.config import Settings, environment
 from streams.core.events import Event, Video
 from streams.topics import Topics
 from tests.conftest import free_ports
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """Return the variables that give a child these settings."""
-    env = {}
-    for name, value in settings.model_dump(mode="json").items():
-        env[f"FRESHLOOP_{name.upper()}"] = json.dumps(value) if isinstance(value, dict) else str(value)
-    return env
 
 
 def worker_spec(settings: Settings, name: str = "w1", restart: str = "never", http_port: int = 0) -> ChildSpec:

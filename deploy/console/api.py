@@ -23,6 +23,11 @@ class ApiRefused(Exception):
         self.status = status
 
 
+def _authorization(settings: Settings) -> dict[str, str]:
+    token = settings.http_token.get_secret_value()
+    return {"authorization": f"Bearer {token}"} if token else {}
+
+
 class Api:
     """Asks the worker that answered last; when it does not, those that it knew of.
 
@@ -35,7 +40,7 @@ class Api:
         local = "127.0.0.1" if settings.http_host in ("0.0.0.0", "::") else host
         self._first = settings.http_advertise or f"http://{local}:{settings.http_port}"
         self.urls = [self._first]
-        headers = {"authorization": f"Bearer {settings.http_token}"} if settings.http_token else {}
+        headers = _authorization(settings)
         self._client = httpx.AsyncClient(headers=headers, timeout=TIMEOUT, trust_env=False)
 
     async def close(self) -> None:

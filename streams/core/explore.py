@@ -38,20 +38,44 @@ def explore(
         return drawn
     flags = (uniforms(draws(seeds, size)) < share) & (np.arange(size) < length[:, None])
     row, position = np.nonzero(flags)
-    nth = np.cumsum(flags, axis=1)[row, position]
-    for turn in range(1, int(nth.max(initial=0)) + 1):  # the n-th explored position of every row at once
-        now = np.flatnonzero(nth == turn)
-        for first, stop in ((0, _FIRST), (_FIRST, TRIES)):
-            if len(now):
-                found = _draw(best, drawn, row[now], position[now], first, stop, count, bits, seeds)
-                drawn[row[now], position[now]] = found
-                now = now[found < 0]
+    _fill(drawn, [best], row, position, count, bits, seeds)
+    again = np.flatnonzero(_repeats(drawn))
+    if len(again):  # a row drew a video twice: its positions are filled one after the other
+        drawn[again] = -1
+        nth = np.cumsum(flags, axis=1)[row, position]
+        mine = np.isin(row, again)
+        for turn in range(1, int(nth[mine].max()) + 1):
+            now = mine & (nth == turn)
+            _fill(drawn, [best, drawn], row[now], position[now], count, bits, seeds)
     return drawn
 
 
-def _draw(
-    best: NDArray[np.int64],
+def _repeats(drawn: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which rows of slots [B, K] hold one twice; -1 does not count."""
+    ordered = np.sort(np.where(drawn < 0, -1 - np.arange(drawn.shape[1]), drawn), axis=1)
+    found: NDArray[np.bool_] = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+    return found
+
+
+def _fill(
     drawn: NDArray[np.int64],
+    taken: list[NDArray[np.int64]],
+    row: NDArray[np.int64],
+    position: NDArray[np.int64],
+    count: int,
+    bits: NDArray[np.uint8],
+    seeds: NDArray[np.uint64],
+) -> None:
+    """Draw for pairs of row and position; what stands in the row of one of `taken` is not drawn."""
+    for first, stop in ((0, _FIRST), (_FIRST, TRIES)):
+        if len(row):
+            found = _draw(taken, row, position, first, stop, count, bits, seeds)
+            drawn[row, position] = found
+            row, position = row[found < 0], position[found < 0]
+
+
+def _draw(
+    taken: list[NDArray[np.int64]],
     row: NDArray[np.int64],
     position: NDArray[np.int64],
     first: int,
@@ -61,14 +85,14 @@ def _draw(
     seeds: NDArray[np.uint64],
 ) -> NDArray[np.int64]:
     """Return per pair of row and position the first of tries [first, stop) that is allowed and not taken, or -1."""
-    size = best.shape[1]
+    size = taken[0].shape[1]
     index = (size + 1 + position * TRIES)[:, None] + np.arange(first, stop)
     words = draws_at(seeds[row][:, None], index.astype(np.uint64))
     slots = (words % np.uint64(count)).astype(np.int64)
     allowed = (bits[row[:, None], slots >> 3] >> (slots & 7).astype(np.uint8)) & 1
-    taken = (slots[:, :, None] == best[row][:, None, :]).any(axis=2)
-    taken |= (slots[:, :, None] == drawn[row][:, None, :]).any(axis=2)
-    usable = allowed.astype(bool) & ~taken
+    usable = allowed.astype(bool)
+    for one in taken:
+        usable &= ~(slots[:, :, None] == one[row][:, None, :]).any(axis=2)
     at = usable.argmax(axis=1)
     pick = np.arange(len(row))
     return np.where(usable[pick, at], slots[pick, at], -1)

@@ -35,8 +35,7 @@ def event_keys(texts: Sequence[str]) -> NDArray[np.int64]:
     words = np.array(raw, dtype=f"S{8 * count}").view("<u8").reshape(len(raw), count)
     keys = mix64(lengths)
     for place in range(count):
-        mixed = mix64(keys ^ words[:, place])
-        keys = mixed if place == 0 else np.where(lengths > np.uint64(8 * place), mixed, keys)
+        keys = np.where(lengths > np.uint64(8 * place), mix64(keys ^ words[:, place]), keys)
     return keys.view(np.int64)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from streams.core.behaviour import BEHAVIOUR_SIZE, NUMBERS
 from streams.core.feedback import Impressions
 
-LAYOUT = 2
+LAYOUT = 3
 SLATES_KEPT = 8  # a viewer's answers refer to one of the last slates
 EVENT_WORDS = 3  # 48 bits of an event's key: of 10^9 events fewer than one in a thousand runs finds a false duplicate
 _HEAD = struct.Struct("<4BH2Bi3I2q")
@@ -186,17 +186,19 @@ def chunk_key(user_id: str, place: int) -> bytes:
     return b"s" + user_id.encode() + bytes((place,))
 
 
-_NUMBER = struct.Struct("<I")
+def pack_chunk(last_offset: int, keys: bytes) -> bytes:
+    """Return a full chunk of seen videos as it is stored: the offset of the event that filled it, and the keys."""
+    return _OFFSET.pack(last_offset) + keys
 
 
-def pack_chunk(number: int, keys: bytes) -> bytes:
-    """Return a full chunk of seen videos as it is stored: how many chunks were filled before, and the keys."""
-    return _NUMBER.pack(number) + keys
+def seen_of_chunk(record: bytes) -> bytes:
+    """Return the keys of a stored chunk."""
+    return record[_OFFSET.size :]
 
 
-def chunk_number_of(record: bytes) -> int:
-    """Return how many chunks of the user were filled before this one."""
-    return int(_NUMBER.unpack_from(record)[0])
+def age_of(key: bytes, record: bytes) -> int:
+    """Return the offset of the last event in a record, which rises from one record of a key to the next."""
+    return last_offset_of(record) if key[:1] == b"u" else int(_OFFSET.unpack_from(record)[0])
 
 
 def chunks_of(record: bytes, user_id: str, shape: StateShape) -> list[bytes]:

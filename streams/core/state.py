@@ -26,6 +26,7 @@ from streams.core.layout import (
     last_offset_of,
     pack_chunk,
     row_type,
+    seen_of_chunk,
     shape_of,
     steps_of,
     user_key,
@@ -186,7 +187,8 @@ class UserStates:
         """Put the full chunk of a row aside; the oldest one is forgotten when there are too many."""
         keys = self.table["seen"][row].tobytes()
         number = int(self.table["seen_count"][row]) // self.shape.chunk - 1
-        self._filled[chunk_key(self._users[row], number % self.shape.chunks)] = pack_chunk(number, keys)
+        key = chunk_key(self._users[row], number % self.shape.chunks)
+        self._filled[key] = pack_chunk(int(self.table["last_offset"][row]), keys)
         chunks = self._chunks.setdefault(row, [])
         chunks.append(keys)
         if len(chunks) > self.shape.chunks:
@@ -301,7 +303,7 @@ class UserStates:
         if len(record) > size + count:
             self.set_open(row, impressions_of(record))
         wanted = chunks_of(record, user_id, self.shape)
-        kept = [value[4:] for key in wanted if (value := chunks.get(key)) is not None]
+        kept = [seen_of_chunk(value) for key in wanted if (value := chunks.get(key)) is not None]
         if kept:
             self._chunks[row] = kept
         self._mark_loaded(row)

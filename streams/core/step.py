@@ -26,11 +26,12 @@ from streams.core.pool import FreshPool
 from streams.core.ports import Floats, Scorer, Trial
 from streams.core.ranking import Ranked
 from streams.core.records import FeedbackRecords, SlateRecords, slate_records
-from streams.core.slates import Slated, rank_slates
+from streams.core.slates import Order, Slated, rank_slates
 from streams.core.state import UserStates
 
 Scorers = Callable[[str], Scorer]  # the serving model of an arm
-Parts = list[tuple[str, NDArray[np.bool_] | None, Scorer]]  # arm, events [N] (None: all), and what serves them
+Parts = list[tuple[str, NDArray[np.bool_] | None, Scorer]]  # arm, events of the batch (None: all), what serves them
+Shares = list[tuple[Scorer, NDArray[np.bool_] | None]]  # of the events of a batch; None for all
 
 _DIGITS = 19  # an offset has fewer
 
@@ -40,12 +41,12 @@ class Effects:
     """What a batch asks the shell to do.
 
     Attributes:
-      ranked: slates, a part for each arm.
+      ranked: slates, arm by arm.
       feedback: records in the order of their events.
       touched: users whose state changed, in order.
     """
 
-    ranked: list[SlateRecords] = field(default_factory=list)
+    ranked: SlateRecords | tuple[()] = ()
     feedback: FeedbackRecords | tuple[()] = ()
     touched: dict[str, None] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -53,12 +54,11 @@ class Effects:
     @property
     def slates(self) -> list[Slate]:
         """The slates as records, made anew at each look."""
-        return [slate for part in self.ranked for slate in part]
+        return list(self.ranked)
 
     def slate_pairs(self) -> list[tuple[bytes, bytes]]:
         """Return keys and values of the slates to be published."""
-        parts = [part.pairs() for part in self.ranked]
-        return parts[0] if len(parts) == 1 else [pair for part in parts for pair in part]
+        return self.ranked.pairs() if self.ranked else []
 
     def feedback_pairs(self) -> list[tuple[bytes, bytes]]:
         """Return keys and values of the feedback to be published."""
@@ -116,15 +116,16 @@ class Partition:
         """
         effects = Effects()
         batch = Columns(plan, self.states, self.pool, self.config)
-        parts = _parts(batch, self.config, scorers, trial)
         waiting = {user: list(reversed(closings)) for user, closings in plan.closings.items()}
         slated = Slated(len(plan.events), self.config.shape.hidden, (self.pool.size + 7) // 8)
+        parts = _parts(batch, self.config, scorers, trial)
+        by_scorer = _by_scorer(parts)
         for wave in waves_of(batch.rows):
             live = wave[~batch.replayed[wave]] if batch.replayed.any() else wave
             if waiting:
                 self._close_before(wave, batch, waiting)
             if len(live):
-                self._wave(live, batch, slated, parts, effects)
+                self._wave(live, batch, slated, by_scorer, effects)
         for user, closings in waiting.items():
             self._close(user, closings, len(plan.events), batch)
         self._finish(batch, slated, parts, effects)
@@ -132,7 +133,7 @@ class Partition:
 
     # -- one wave ---------------------------------------------------------------------------------------------------
 
-    def _wave(self, live: Ints, batch: Columns, slated: Slated, parts: Parts, effects: Effects) -> None:
+    def _wave(self, live: Ints, batch: Columns, slated: Slated, by_scorer: Shares, effects: Effects) -> None:
         states, table = self.states, self.states.table
         rows = batch.rows[live]
         table["last_offset"][rows] = batch.plan.offsets[live]
@@ -152,7 +153,7 @@ class Partition:
         effects.counts[Join.JOINED] += int((going & ~slow).sum())
         batch.stepped[live] = going
         batch.slated[live] = (going | batch.opens[live]) & batch.last[live]
-        for _, members, scorer in parts:
+        for scorer, members in by_scorer:
             mine = live if members is None else live[members[live]]
             if len(mine):
                 self._advance(mine, batch, slated, scorer, effects)
@@ -258,20 +259,21 @@ class Partition:
 
     def _finish(self, batch: Columns, slated: Slated, parts: Parts, effects: Effects) -> None:
         """Rank the slates, then make the records of the batch."""
-        plan = batch.plan
+        plan, pool = batch.plan, self.pool
         places = np.flatnonzero(batch.slated)
-        for arm, members, scorer in parts:
-            mine = places if members is None else places[members[places]]
-            if len(mine):
-                kind = self.config.arms.get(arm, "online")
-                seeds = seeds_of(self.number, plan.offsets[mine])
-                ranked = rank_slates(
-                    slated, mine, plan.now_ms[mine], kind, self.pool, scorer, self.config.policy, seeds
-                )
-                self._remember(mine, ranked, batch, slated, scorer)
-                name = f"{self.config.topic_key}{self.number}-"
-                made = slate_records(plan, mine, ranked, name, arm, self._rest, self.pool, scorer)
-                effects.ranked.append(made)
+        orders = [
+            Order(arm, self.config.arms.get(arm, "online"), scorer, mine)
+            for arm, members, scorer in parts
+            if len(mine := places if members is None else places[members[places]])
+        ]
+        if orders:
+            mine = np.concatenate([order.places for order in orders])
+            seeds = seeds_of(self.number, plan.offsets[mine])
+            ranked = rank_slates(slated, orders, plan.now_ms[mine], pool, self.config.policy, seeds)
+            versions = np.repeat([order.scorer.version for order in orders], [len(order.places) for order in orders])
+            self._remember(mine, ranked, batch, slated, versions)
+            name = f"{self.config.topic_key}{self.number}-"
+            effects.ranked = slate_records(plan, orders, ranked, name, self._rest, pool)
         for entry, place in batch.unranked:
             entry.model_version = int(slated.versions[place])
             entry.propensity = slated.propensity(place, entry.position)
@@ -283,16 +285,16 @@ class Partition:
         effects.touched = dict.fromkeys(touched)
         effects.touched.update(dict.fromkeys(user for _, user, _ in batch.closed))
 
-    def _remember(self, places: Ints, ranked: Ranked, batch: Columns, slated: Slated, scorer: Scorer) -> None:
+    def _remember(self, places: Ints, ranked: Ranked, batch: Columns, slated: Slated, versions: Ints) -> None:
         """Note in the states, for the impressions to come, how the slates were made."""
         table, rows, ring = self.states.table, batch.rows[places], slated.places[places]
         masks = np.packbits(ranked.explored, axis=1, bitorder="little")
         table["slate_masks"][rows, ring, : masks.shape[1]] = masks  # of several slates of a row the last one stays
         table["slate_chances"][rows, ring] = ranked.chance
         table["slate_rests"][rows, ring] = self._rest
-        table["slate_versions"][rows, ring] = scorer.version
+        table["slate_versions"][rows, ring] = versions
         if batch.unranked:
-            slated.keep(places, ranked, self._rest, scorer.version)
+            slated.keep(places, ranked, self._rest, versions)
 
     def _feedback(self, batch: Columns, effects: Effects) -> None:
         plan, arm = batch.plan, self.config.arm
@@ -307,6 +309,30 @@ class Partition:
                 joined.append((place, 2, feedback_of(one, user, arm(user), inputs[place].tolist())))
         complete = np.flatnonzero(batch.stepped & ~batch.slow)
         effects.feedback = FeedbackRecords(batch, complete, joined, batch.arm_names(complete.tolist(), self.config))
+
+
+def _parts(batch: Columns, config: StepConfig, scorers: Scorers, trial: Trial | None) -> Parts:
+    """Return the events of a batch by arm; where a trial is on, those apart whose users get its version."""
+    if trial is None:
+        return [(arm, members, scorers(arm)) for arm, members in batch.arms.items()]
+    found: Parts = []
+    chosen = trial.chosen(batch.plan.users)
+    for arm, members in batch.arms.items():
+        if config.arms.get(arm, "online") != "online":
+            found.append((arm, members, scorers(arm)))
+            continue
+        others, on_trial = (~chosen, chosen) if members is None else (members & ~chosen, members & chosen)
+        found += [(arm, others, scorers(arm)), (arm, on_trial, trial.scorer)]
+    return found
+
+
+def _by_scorer(parts: Parts) -> Shares:
+    """Return which events each scorer steps; several arms may share one."""
+    shares: dict[int, tuple[Scorer, NDArray[np.bool_] | None]] = {}
+    for _, members, scorer in parts:
+        _, others = shares.get(id(scorer), (scorer, None))
+        shares[id(scorer)] = scorer, members if others is None or members is None else others | members
+    return list(shares.values())
 
 
 def rebuild(states: UserStates, rows: Ints, pool: FreshPool, scorer: Scorer) -> Floats:
@@ -334,16 +360,3 @@ def _vectors(vectors: Floats, slots: Ints) -> Floats:
 
 
 __all__ = ["Effects", "Partition", "Scorers", "StepConfig", "rebuild"]
-
-
-def _parts(batch: Columns, config: StepConfig, scorers: Scorers, trial: Trial | None) -> Parts:
-    """Return the events of a batch by arm, where a trial is on also by who gets its version."""
-    found: Parts = []
-    chosen = None if trial is None else trial.chosen(batch.plan.users)
-    for arm, members in batch.arms.items():
-        if trial is None or chosen is None or config.arms.get(arm, "online") != "online":
-            found.append((arm, members, scorers(arm)))
-            continue
-        on_trial, others = (chosen, ~chosen) if members is None else (members & chosen, members & ~chosen)
-        found += [(arm, others, scorers(arm)), (arm, on_trial, trial.scorer)]
-    return found

@@ -27,7 +27,8 @@ class ApiClient:
     def __init__(self, settings: Settings, url: str = "") -> None:
         """Args: url: of a worker's API; empty means the first one on this machine."""
         self.url = (url or url_of(settings, settings.http_port)).rstrip("/")
-        headers = {"authorization": f"Bearer {settings.http_token}"} if settings.http_token else {}
+        token = settings.http_token.get_secret_value()
+        headers = {"authorization": f"Bearer {token}"} if token else {}
         self._client = httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
 
     def __enter__(self) -> Self:

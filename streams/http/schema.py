@@ -70,9 +70,10 @@ class SlateAnswer(msgspec.Struct):
     items: Annotated[list[Item], Meta(min_length=1, max_length=MAX_SLATE)]
 
     @classmethod
-    def of(cls, slate: Slate, videos: dict[str, Video], k: int) -> SlateAnswer:
-        """Return the first `k` positions of a slate."""
+    def of(cls, slate: Slate, videos: dict[str, Video], k: int, user_id: str) -> SlateAnswer:
+        """Return the first `k` positions of a slate; `user_id` is what its user is called by who asked."""
         facts = {name: getattr(slate, name) for name in cls.__struct_fields__ if name != "items"}
+        facts["user_id"] = user_id
         items = [
             Item(
                 place, item.video_id, item.score, item.propensity, item.explored,

@@ -31,6 +31,7 @@ from streams.http.schema import (
 )
 from streams.models import ServingModels
 from streams.owned import OwnedPartition
+from streams.pseudonyms import pseudonyms
 from streams.publisher import Out, Publisher, PublishError
 from streams.topics import Topics
 
@@ -89,6 +90,7 @@ class Service:
 
     def __init__(self, worker: Served, versions: Versions) -> None:
         self._worker, self._versions = worker, versions
+        self._rename = pseudonyms(worker.settings)
 
     # -- who answers ------------------------------------------------------------------------------------------------
 
@@ -108,7 +110,7 @@ class Service:
         Raises:
           ApiError: nobody does at the moment.
         """
-        number = self._partition(user_id)
+        number = self._partition(self._rename(user_id))
         if number in self._worker.owned and self._worker.ready:
             return None
         owner = self._worker.directory.owner(number)
@@ -142,6 +144,7 @@ class Service:
         Raises:
           ApiError: no slate came in time, or no fresh video is known.
         """
+        asked, user_id = user_id, self._rename(user_id)
         slate = None if fresh else self._worker.board.last(user_id)
         if slate is None:
             now = self._worker.clock.now_ms()
@@ -152,12 +155,12 @@ class Service:
             slate, _ = await self._publish_and_wait([opened], opened)
             if slate is None:
                 raise ApiError(503, "no-slate", "no slate came in time, try again in a moment", 1)
-        return self._answer(slate, k)
+        return self._answer(slate, k, asked)
 
-    def _answer(self, slate: Slate, k: int) -> SlateAnswer:
+    def _answer(self, slate: Slate, k: int, asked: str) -> SlateAnswer:
         if not slate.items:
             raise ApiError(503, "no-videos", "no fresh video is known yet, publish some or try again in a moment", 2)
-        return SlateAnswer.of(slate, self._videos(item.video_id for item in slate.items), k)
+        return SlateAnswer.of(slate, self._videos(item.video_id for item in slate.items), k, asked)
 
     def _videos(self, video_ids: Any) -> dict[str, Video]:
         pool = self._worker.pool
@@ -172,13 +175,15 @@ class Service:
         Raises:
           ApiError: Kafka did not acknowledge them; they may be sent again, since event ids are deduplicated.
         """
+        asked = events[-1].user_id
+        events = [msgspec.structs.replace(event, user_id=self._rename(event.user_id)) for event in events]
         accepted = [Accepted(event.event_id, self._partition(event.user_id)) for event in events]
         last = events[-1]
         if not wait or last.type not in TASTE | {EventType.OPEN}:
             await self._publish(events)
             return EventsAnswer(accepted)
         slate, took_ms = await self._publish_and_wait(events, last)
-        return EventsAnswer(accepted, self._answer(slate, MAX_SLATE) if slate else None, took_ms)
+        return EventsAnswer(accepted, self._answer(slate, MAX_SLATE, asked) if slate else None, took_ms)
 
     async def _publish_and_wait(self, events: Sequence[Event], last: Event) -> tuple[Slate | None, float | None]:
         clock = self._worker.clock
@@ -216,6 +221,7 @@ class Service:
           ApiError: nothing is known of the user.
         """
         worker = self._worker
+        asked, user_id = user_id, self._rename(user_id)
         owned = worker.owned[self._partition(user_id)]
         owned.load_users([user_id])
         if user_id not in owned.core.states:
@@ -224,7 +230,7 @@ class Service:
         slate = worker.board.last(user_id)
         found = explain(slate, history(owned.core.states, user_id), worker.pool, worker.models.scorer_of(user_id, arm))
         return Explanation(
-            user_id=user_id, worker=worker.name, policy=worker.config.arms.get(arm, "online"), **found
+            user_id=asked, worker=worker.name, policy=worker.config.arms.get(arm, "online"), **found
         )  # fmt: skip
 
     # -- versions ---------------------------------------------------------------------------------------------------

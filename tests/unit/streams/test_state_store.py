@@ -1,10 +1,102 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from streams.state_store import DAMAGED, DamagedStore, Meta, StateStore, StoreError, open_store
+from streams.core.events import EventType
+from streams.core.feedback import show
+from streams.core.layout import StateShape, chunk_key, last_offset_of, pack_chunk, user_key
+from streams.core.pool import FreshPool
+from streams.core.state import UserStates
+from streams.state_store import DAMAGED, META_KEY, DamagedStore, Meta, StateStore, StoreError, open_store
+from tests.fakes import event
 from tests.faults.scenarios import DAMAGES
 from tests.unit.core.packed import RECORD
+
+
+def state(user, offset, shown=False):
+    states = UserStates(StateShape(8, 4, 6), FreshPool(64, 10**9, 10))
+    row = states.row(user)
+    states.table["last_offset"][row] = offset
+    if shown:
+        entries = []
+        show(entries, event(user, EventType.IMPRESSION, slate_id="0-1", position=0), 5)
+        states.set_open(row, entries)
+    return states.pack([user])[user_key(user)]
+
+
+def meta(through):
+    return META_KEY, msgspec.msgpack.encode(Meta(through, 7))
+
+
+def offset(store, user):
+    return last_offset_of(store.get([user_key(user)])[user_key(user)])
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = StateStore(tmp_path / "p0")
+    yield store
+    store.close()
+
+
+def test_what_was_put_is_read_before_and_after_it_is_written(tmp_path):
+    store = StateStore(tmp_path / "p0")
+    store.put({user_key("a"): state("a", 3)}, Meta(4, 9, 5))
+    assert offset(store, "a") == 3
+    store.close()
+    again = StateStore(tmp_path / "p0")
+    assert (offset(again, "a"), again.meta) == (3, Meta(4, 9, 5))
+    again.close()
+
+
+def test_a_store_in_use_is_refused_in_a_sentence(store, tmp_path):
+    with pytest.raises(StoreError, match="in use"):
+        StateStore(tmp_path / "p0")
+
+
+def test_a_zombies_record_is_passed_over_in_the_same_call_and_in_a_later_one(store):
+    store.absorb([(user_key("a"), state("a", 9)), (user_key("a"), state("a", 2)), meta(10)], 3)
+    assert offset(store, "a") == 9
+    store.absorb([(user_key("b"), state("b", 12)), (user_key("a"), state("a", 5)), meta(8)], 6)
+    assert (offset(store, "a"), offset(store, "b")) == (9, 12)
+    assert store.meta == Meta(10, 7, 6)
+
+
+def test_an_older_chunk_of_seen_videos_is_passed_over(store):
+    key = chunk_key("a", 0)
+    store.absorb([(key, pack_chunk(70, b"new.")), (user_key("b"), state("b", 90))], 2)
+    store.absorb([(key, pack_chunk(10, b"old."))], 3)
+    assert store.get([key])[key].endswith(b"new.")
+
+
+def test_a_tombstone_removes(store):
+    store.absorb([(user_key("a"), state("a", 1, shown=True))], 1)
+    assert [user for user, _ in store.unlabelled()] == ["a"]
+    store.absorb([(user_key("a"), None)], 2)
+    assert store.get([user_key("a")]) == {}
+    assert store.unlabelled() == []
+
+
+def test_users_who_wait_for_a_label_are_found_again(tmp_path):
+    store = StateStore(tmp_path / "p0")
+    store.put({user_key("a"): state("a", 1, shown=True), user_key("b"): state("b", 2, shown=True)}, Meta(3))
+    store.write()
+    store.put({user_key("b"): state("b", 3)}, Meta(4))
+    store.close()
+    again = StateStore(tmp_path / "p0")
+    assert [(user, len(entries)) for user, entries in again.unlabelled()] == [("a", 1)]
+    again.close()
+
+
+def test_a_zombies_record_is_passed_over_after_a_recovery_that_was_broken_off(tmp_path):
+    store = StateStore(tmp_path / "p0")
+    store.absorb([meta(10), (user_key("a"), state("a", 12))], 2)  # the progress that belongs to it is not there yet
+    store.close()
+    again = StateStore(tmp_path / "p0")
+    again.absorb([(user_key("a"), state("a", 11))], 3)
+    assert offset(again, "a") == 12
+    again.close()
 
 
 @pytest.fixture

@@ -54,7 +54,9 @@ def current_record(name: str, epoch: int, version: int, reason: str, canary: int
       reason: for a person; cut at 300 characters.
       canary, share: the version on trial and its share of the users.
     """
-    found = Current(epoch=epoch, version=version, reason=reason[:MAX_REASON], canary=canary, share=share)
+    found = Current(epoch=epoch, version=version, reason=reason[:MAX_REASON])
+    if canary:
+        found = msgspec.structs.replace(found, canary=canary, share=share)
     return Piece(current_key(name), encode(found))
 
 

@@ -111,7 +111,8 @@ def evaluate(
         result = _run(data, settings, chosen, surfaces, baselines, counting, bar)
     result = {
         "format": log_format.value, **result, "seeds": chosen, "users": len(data.users), "items": len(data.items),
-        "counts_advance": {"frozen": False, "frozen_counting": True, "online": True}, "surfaces_used": surfaces and data.surfaces,
+        "counts_advance": {"frozen": False, "frozen_counting": True, "online": True},
+        "surfaces_used": surfaces and data.surfaces,
         "seconds": round(clock.monotonic() - began, 1),
     }  # fmt: skip
     if report is not None:

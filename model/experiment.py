@@ -6,6 +6,11 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
+from model.examples import EXPLORED_BELOW
+from model.metrics import Interval
+from model.offpolicy import snips
 from model.sequential import Gap, Mean, Tally, gap
 from streams.core.events import Feedback
 from streams.core.hashing import bucket
@@ -24,6 +29,7 @@ class Result:
         self._arms: dict[str, Tally] = {}
         self._halves = Tally(), Tally()
         self._held: dict[str, float] = {}
+        self._explored: dict[str, str] = {}  # impressions of explored slots of the control, and their users
 
     def add(self, records: Iterable[Feedback]) -> None:
         """Take in feedback; a later revision replaces the label of the impression."""
@@ -35,6 +41,8 @@ class Result:
             if record.arm == self.control:
                 half = bucket(record.user_id, self._salt) >= 0.5
                 self._halves[half].add(record.user_id, change, count)
+                if record.slate_id and record.propensity < EXPLORED_BELOW:
+                    self._explored[record.impression_id] = record.user_id
 
     def summary(self) -> dict[str, Any]:
         """Return the result, ready for JSON. Differences are of mean labels, arm less control."""
@@ -45,7 +53,20 @@ class Result:
             "arms": {arm: _mean(found) for arm, found in means.items()},
             "differences": {arm: _gap(gap(found, control)) for arm, found in means.items() if arm != self.control},
             "aa": _gap(gap(self._halves[0].mean(), self._halves[1].mean())),
+            "uniform": self._uniform(),
         }
+
+    def _uniform(self) -> dict[str, Any]:
+        """Return the mean label of a policy that draws uniformly, from the explored slots of the control.
+
+        An explored slot is drawn uniformly among what was allowed, so that the weights of the estimate are all alike.
+        """
+        labels = np.array([self._held[impression] for impression in self._explored])
+        _, users = np.unique(np.array(list(self._explored.values()), str), return_inverse=True)
+        chances = np.ones(len(labels))
+        found: Interval = snips(labels, chances, chances, users)
+        numbers = {"value": found.value, "low": found.low, "high": found.high}
+        return {name: _short(one) for name, one in numbers.items()} | {"labels": len(labels)}
 
 
 def _mean(found: Mean) -> dict[str, Any]:
@@ -54,6 +75,8 @@ def _mean(found: Mean) -> dict[str, Any]:
 
 def _gap(found: Gap) -> dict[str, Any]:
     numbers = {"value": found.value, "low": found.low, "high": found.high}
-    return {name: round(one, 5) if math.isfinite(one) else None for name, one in numbers.items()} | {
-        "settled": found.settled
-    }
+    return {name: _short(one) for name, one in numbers.items()} | {"settled": found.settled}
+
+
+def _short(value: float) -> float | None:
+    return round(value, 5) if math.isfinite(value) else None

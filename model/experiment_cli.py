@@ -33,7 +33,8 @@ def experiment(
 
     Users are in arms by the suffix of their id, or by buckets (settings experiment and experiment_shares). Intervals
     are valid at all looks together, so that the first look that settles a difference may end the experiment. The A/A
-    check compares two halves of the control's users, and must not settle.
+    check compares two halves of the control's users, and must not settle. Explored slots tell what a uniform draw
+    would have earned; where an arm `random` runs, it says whether that is so.
     """
     settings = load_settings()
     require_topics(settings)
@@ -90,6 +91,12 @@ def _print(found: dict[str, Any]) -> None:
     console.print(table)
     aa = found["aa"]
     state = "differ: look for a mistake" if aa["settled"] else "quiet"
+    uniform = found["uniform"]
+    if uniform["labels"]:
+        console.print(
+            f"a uniform draw would have {uniform['value']:.4f}, {_interval(uniform)}, "
+            f"by {uniform['labels']} explored slots of {found['control']}"
+        )
     console.print(f"A/A check, halves of {found['control']}: {_interval(aa)}, {state}")
 
 

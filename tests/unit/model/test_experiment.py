@@ -50,6 +50,24 @@ def test_a_real_difference_settles_and_the_a_a_check_stays_quiet(config):
     assert sum(one["labels"] for one in found["arms"].values()) == 6000
 
 
+def test_explored_slots_tell_what_a_uniform_draw_would_earn(config):
+    records = []
+    for at, one in enumerate(feedback(config, 0.0)):
+        explored = at % 10 == 0
+        records.append(
+            msgspec.structs.replace(
+                one, arm="online", slate_id=f"0-{at}", label=0.2 + 0.1 * (at % 20 == 0) if explored else 0.6,
+                propensity=0.002 if explored else 0.9,
+            )
+        )  # fmt: skip
+    result = Result("online")
+    result.add(records)
+    found = result.summary()["uniform"]
+    assert found["labels"] == 600
+    assert found["value"] == pytest.approx(0.25)
+    assert 0.23 < found["low"] < found["high"] < 0.27
+
+
 def test_a_later_revision_replaces_the_label(config):
     result = Result("online")
     first = next(iter(feedback(config, 0.0)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from streams.core.pool import FreshPool
 from streams.core.ports import Scorer, Trial
@@ -27,6 +27,19 @@ class Versions(Protocol):
     def trial(self) -> Trial | None:
         """Return the version on trial, when there is one."""
         ...
+
+    def version(self, number: int) -> Scorer | None:
+        """Return a version that can serve, whether or not it does."""
+        ...
+
+
+class Serving(NamedTuple):
+    """Numbers of the versions in use; -1 for no frozen one, 0 and no share for no trial."""
+
+    online: int
+    frozen: int
+    trial: int = 0
+    share: float = 0.0
 
 
 class ServingModels:
@@ -63,6 +76,25 @@ class ServingModels:
         """Return the scorer of a user of an arm that may follow the model."""
         online = self.scorer(arm) is self.online
         return self.trial.scorer if online and self.trial and self.trial.chosen([user_id])[0] else self.scorer(arm)
+
+    @property
+    def serving(self) -> Serving:
+        """The versions of the online and the frozen arm, -1 for none, and what is on trial."""
+        frozen = -1 if self.frozen is None else self.frozen.version
+        trial = (self.trial.scorer.version, self.trial.share) if self.trial else (0, 0.0)
+        return Serving(self.online.version, frozen, *trial)
+
+    def as_of(self, then: Serving) -> tuple[Callable[[str], Scorer], Trial | None] | None:
+        """Return the scorers of all arms, and the trial, as they were; None when a version is no longer there."""
+        if then == self.serving:
+            return self.scorer, self.trial
+        find = self._versions.version
+        first, second = find(then.online), find(then.frozen) if then.frozen >= 0 else None
+        third = find(then.trial) if then.trial else None
+        if first is None or (second is None and then.frozen >= 0) or (third is None and then.trial):
+            return None
+        trial = Trial(third, then.share) if third is not None else None
+        return lambda arm: second if arm == "frozen" and second is not None else first, trial
 
     def feed(self, key: bytes, value: bytes | None) -> str | None:
         """Take a record of the `models` topic; swap when it completes another version. Returns a refusal's reason."""

@@ -20,6 +20,8 @@ from streams.admin import require_topics
 from streams.app import make_app
 from streams.clock import Clock
 from streams.config import ConfigError, Settings
+from streams.core.layout import LAYOUT
+from streams.core.migration import OLDEST
 from streams.core.ports import Scorer, Trial
 from streams.http.api import make_api
 from streams.http.server import bind, serve, url_of
@@ -55,6 +57,10 @@ class RegistryVersions:
         """Return the version on trial, when there is one and it can serve."""
         found, named = _scorer(self._registry.trial()), self._registry.named
         return Trial(found, named.share) if found and named else None
+
+    def version(self, number: int) -> Scorer | None:
+        """Return the scorer of a version that can serve, whether or not it does."""
+        return _scorer(self._registry.version(number))
 
 
 class ServedVersions:
@@ -138,6 +144,8 @@ def run_worker(settings: Settings, name: str, metrics_port: int, loglevel: str, 
       ConfigError: the topics do not fit, or a port is taken.
     """
     failpoints.arm(settings.failpoint)
+    if settings.state_layout and not OLDEST <= settings.state_layout <= LAYOUT:
+        raise ConfigError(f"setting state_layout (FRESHLOOP_STATE_LAYOUT): there are {OLDEST} to {LAYOUT}, or 0")
     ids = require_topics(settings)
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)

@@ -291,8 +291,8 @@ def test_a_version_that_lowers_the_live_reward_is_taken_back_by_itself(settings,
         np.testing.assert_array_equal(
             found.net.export()["gru.kernel"], published(settings).version(3).weights["gru.kernel"]
         )
-        found._settings = settings.model_copy(update={"train_examples": 100_000})
-        live(4200, 0.0)
+        found._settings = settings.model_copy(update={"train_examples": 100_000, "canary_labels": 300})
+        live(1500, 0.0)
         settle(found, 40)
     assert (published(settings).named.version, published(settings).named.canary) == (3, 0)
     assert published(settings).named.reason.startswith("version 3 passed its trial")

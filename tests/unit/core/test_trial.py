@@ -8,7 +8,8 @@ from streams.core.events import EventType
 from streams.core.hashing import bucket
 from streams.core.ports import Trial, trial_salt
 from streams.core.step import Partition
-from streams.models import ServingModels
+from streams.journal import Journal, decode_entry, encode_entry
+from streams.models import Serving, ServingModels
 from tests.fakes import FakeScorer, event
 from tests.property.test_batch_cuts import CONFIG, make_pool
 
@@ -81,3 +82,24 @@ def test_a_trial_begins_and_ends_with_what_the_topic_says():
     models.feed(b"", b"")
     assert models.trial is None
     assert swaps == [1]
+
+
+def test_what_was_on_trial_is_known_again_when_events_are_applied_again():
+    versions = Versions()
+    versions.version = lambda number: {1: FakeScorer(1), 2: Other(2)}.get(number)
+    versions.tried = Trial(Other(2), 0.4)
+    models = ServingModels(versions, FakeScorer(0), make_pool(), 10**9, lambda scorer: None)
+    models.feed(b"", b"")
+    then = models.serving
+    journal = Journal()
+    entry = journal.note(7, then.online, then.frozen, 3, then.trial, then.share)
+    assert journal.note(9, then.online, then.frozen, 3, then.trial, then.share) is None
+    versions.tried = None
+    models.feed(b"", b"")
+    assert models.serving != then
+    assert journal.note(11, *models.serving[:2], 3) is not None  # the end of a trial is an entry of its own
+    again = decode_entry(encode_entry(entry))
+    scorers, trial = models.as_of(Serving(again.online, again.frozen, again.trial, again.share))
+    assert (scorers("online").version, trial.scorer.version, trial.share) == (1, 2, 0.4)
+    assert models.as_of(Serving(1, -1, 5, 0.4)) is None  # a version that is no longer there
+    assert decode_entry(encode_entry([4, 7, 1, -1, 3])).trial == 0  # as written before there were trials

@@ -37,6 +37,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "tail": ("freshloop tail --user u17", "freshloop tail --json --limit 5 --from-start"),
     "explain": ("freshloop explain u17", "freshloop explain u17 --top 3 --json"),
+    "backup save": ("freshloop backup save freshloop.backup",),
+    "backup restore": (
+        "FRESHLOOP_TOPIC_PREFIX=new- FRESHLOOP_PARTITIONS=32 freshloop backup restore freshloop.backup",
+    ),
     "dead-letters list": (
         "freshloop dead-letters list --newest 50",
         "freshloop dead-letters list --reason invalid --json",

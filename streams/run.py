@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -22,7 +23,7 @@ from streams.clock import Clock
 from streams.config import ConfigError, Settings
 from streams.core.layout import LAYOUT
 from streams.core.migration import OLDEST
-from streams.core.ports import Scorer
+from streams.core.ports import Scorer, Trial
 from streams.http.api import make_api
 from streams.http.server import bind, serve, url_of
 from streams.http.service import Service
@@ -32,6 +33,7 @@ from streams.worker import Worker, make_pool
 
 log = logging.getLogger("freshloop.worker")
 
+SWITCH_S = 0.0005  # the thread that fetches waits so long for the interpreter at each step, instead of 5 ms
 YOUNG_OBJECTS = 50_000  # between two collections; a batch makes thousands of them, and no cycles
 
 
@@ -52,6 +54,11 @@ class RegistryVersions:
     def first_at_least(self, trained_through: int) -> Scorer | None:
         """Return the scorer of the first version that learned from so many feedback records."""
         return _scorer(self._registry.first_at_least(trained_through))
+
+    def trial(self) -> Trial | None:
+        """Return the version on trial, when there is one and it can serve."""
+        found, named = _scorer(self._registry.trial()), self._registry.named
+        return Trial(found, named.share) if found and named else None
 
     def version(self, number: int) -> Scorer | None:
         """Return the scorer of a version that can serve, whether or not it does."""
@@ -153,6 +160,7 @@ def run_worker(settings: Settings, name: str, metrics_port: int, loglevel: str, 
             f"metrics cannot be served on port {metrics_port} (--metrics-port): {error.strerror}"
         ) from None
     app = make_app(settings, build_worker(settings, name, metrics, http_port, ids))
+    sys.setswitchinterval(SWITCH_S)
     gc.freeze()  # what is made until now stays; the collector need not look at it again
     gc.set_threshold(YOUNG_OBJECTS, 20, 100)
     faust.Worker(app, loglevel=loglevel, redirect_stdouts=False, quiet=True).execute_from_commandline()

@@ -76,4 +76,5 @@ def cells_of(arm: str, found: dict[str, Any]) -> tuple[str, ...]:
     if gap is None:
         return (*first, "control", "", "")
     between = "" if gap["low"] is None else f"{gap['low']:+.4f} … {gap['high']:+.4f}"
-    return (*first, f"{gap['value']:+.4f}", between, "yes" if gap["settled"] else "not yet")
+    value = "" if gap["value"] is None else f"{gap['value']:+.4f}"
+    return (*first, value, between, "yes" if gap["settled"] else "not yet")

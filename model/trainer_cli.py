@@ -113,7 +113,7 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics) -> Iterator[Train
     registry = Registry(settings.model_name, config, settings.frozen_after)
     intake = Intake(settings)
     try:
-        outbox = Outbox(settings, registry)
+        outbox = Outbox(settings)
         try:
             yield Trainer(settings, config, learner, registry, intake, outbox, metrics, Clock())
         finally:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.pool import Indexing
 from streams.core.ports import Floats
 from streams.core.ranking import product
 
@@ -104,6 +105,15 @@ class CellIndex:
         columns = [np.ascontiguousarray(column) for column in (placed, slots, cells)]  # held until the call is over
         self._lists.add_core(len(slots), *map(pointer, columns))
         self._held.update(slots.tolist())
+
+
+def indexing(start: int, probes: int) -> Indexing | None:
+    """Return what a pool needs to have such an index from `start` videos on; None for 0: no index."""
+
+    def make(expected: Floats, slots: Ints, keys: Floats) -> CellIndex:
+        return CellIndex(expected, slots, keys, probes)
+
+    return Indexing(start, make) if start else None
 
 
 def _centres(faiss: Any, placed: Floats, count: int) -> Floats:

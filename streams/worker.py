@@ -22,14 +22,13 @@ from streams import failpoints
 from streams.attempts import Attempts
 from streams.batches import BatchConsumer
 from streams.broadcast import Broadcast
-from streams.cells import CellIndex
+from streams.cells import indexing
 from streams.changelog import Changelog, ends_of
 from streams.clock import Clock
 from streams.codecs import BadRecord
 from streams.config import Settings
 from streams.core.layout import LAYOUT
-from streams.core.pool import FreshPool, Indexing
-from streams.core.ports import Floats
+from streams.core.pool import FreshPool
 from streams.core.ranking import Policy
 from streams.core.state import StateShape
 from streams.core.step import Partition, StepConfig
@@ -73,21 +72,19 @@ def step_config(settings: Settings, events_id: str = "") -> StepConfig:
         latest_only=settings.slates == "latest",
         topic_key=f"{events_id[:8]}-" if events_id else "",
         arms=dict(settings.arms),
+        shares=tuple(settings.experiment_shares.items()),
+        experiment=settings.experiment,
         user_limit=settings.user_events_per_minute,
     )
 
 
 def make_pool(settings: Settings) -> FreshPool:
     """Return an empty pool."""
-
-    def make_index(expected: Floats, slots: NDArray[np.int64], keys: Floats) -> CellIndex:
-        return CellIndex(expected, slots, keys, settings.index_probes)
-
     return FreshPool(
         settings.pool_capacity,
         int(settings.fresh_hours * 3_600_000),
         int(settings.popularity_half_life_s * 1000),
-        Indexing(settings.index_from, make_index) if settings.index_from else None,
+        indexing(settings.index_from, settings.index_probes),
     )
 
 

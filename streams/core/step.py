@@ -24,13 +24,14 @@ from streams.core.layout import SLATES_KEPT
 from streams.core.limits import beyond, count, count_beyond
 from streams.core.plan import Arrivals, Closing, Deadlines, Ints, Plan, waves_of
 from streams.core.pool import FreshPool
-from streams.core.ports import Floats, Scorer
+from streams.core.ports import Floats, Scorer, Trial
 from streams.core.ranking import Ranked
 from streams.core.records import FeedbackRecords, SlateRecords, slate_records
 from streams.core.slates import Order, Slated, rank_slates
 from streams.core.state import UserStates
 
 Scorers = Callable[[str], Scorer]  # the serving model of an arm
+Parts = list[tuple[str, NDArray[np.bool_] | None, Scorer]]  # arm, events of the batch (None: all), what serves them
 Shares = list[tuple[Scorer, NDArray[np.bool_] | None]]  # of the events of a batch; None for all
 
 _DIGITS = 19  # an offset has fewer
@@ -108,14 +109,19 @@ class Partition:
         """Return what records ask for, in order, with closings where the watermark passes their deadline."""
         return self.deadlines.plan(arrivals)
 
-    def apply(self, plan: Plan, scorers: Scorers) -> Effects:
-        """Apply a plan; every user of it must have its row loaded (`states.missing` tells which do not)."""
+    def apply(self, plan: Plan, scorers: Scorers, trial: Trial | None = None) -> Effects:
+        """Apply a plan; every user of it must have its row loaded (`states.missing` tells which do not).
+
+        Args:
+          trial: serves its share of the users instead, in the arms that follow the model.
+        """
         effects = Effects()
         batch = Columns(plan, self.states, self.pool, self.config)
         waiting = {user: list(reversed(closings)) for user, closings in plan.closings.items()}
         width = 0 if self.states.by_key else (self.pool.size + 7) // 8
         slated = Slated(len(plan.events), self.config.shape.hidden, width)
-        by_scorer = _by_scorer(batch, scorers)
+        parts = _parts(batch, self.config, scorers, trial)
+        by_scorer = _by_scorer(parts)
         for wave in self._waves(batch, effects):
             live = wave[~batch.replayed[wave]] if batch.replayed.any() else wave
             if waiting:
@@ -126,7 +132,7 @@ class Partition:
         count_beyond(self.states.table, batch.rows[over], plan.offsets[over], plan.now_ms[over])
         for user, closings in waiting.items():
             self._close(user, closings, len(plan.events), batch)
-        self._finish(batch, slated, scorers, effects)
+        self._finish(batch, slated, parts, effects)
         return effects
 
     # -- one wave ---------------------------------------------------------------------------------------------------
@@ -271,13 +277,13 @@ class Partition:
 
     # -- after the waves --------------------------------------------------------------------------------------------
 
-    def _finish(self, batch: Columns, slated: Slated, scorers: Scorers, effects: Effects) -> None:
+    def _finish(self, batch: Columns, slated: Slated, parts: Parts, effects: Effects) -> None:
         """Rank the slates, then make the records of the batch."""
         plan, pool = batch.plan, self.pool
         places = np.flatnonzero(batch.slated)
         orders = [
-            Order(arm, self.config.arms.get(arm, "online"), scorers(arm), mine)
-            for arm, members in batch.arms.items()
+            Order(arm, self.config.arms.get(arm, "online"), scorer, mine)
+            for arm, members, scorer in parts
             if len(mine := places if members is None else places[members[places]])
         ]
         if orders:
@@ -327,11 +333,25 @@ class Partition:
         effects.feedback = FeedbackRecords(batch, complete, joined, batch.arm_names(complete.tolist(), self.config))
 
 
-def _by_scorer(batch: Columns, scorers: Scorers) -> Shares:
+def _parts(batch: Columns, config: StepConfig, scorers: Scorers, trial: Trial | None) -> Parts:
+    """Return the events of a batch by arm; where a trial is on, those apart whose users get its version."""
+    if trial is None:
+        return [(arm, members, scorers(arm)) for arm, members in batch.arms.items()]
+    found: Parts = []
+    chosen = trial.chosen(batch.plan.users)
+    for arm, members in batch.arms.items():
+        if config.arms.get(arm, "online") != "online":
+            found.append((arm, members, scorers(arm)))
+            continue
+        others, on_trial = (~chosen, chosen) if members is None else (members & ~chosen, members & chosen)
+        found += [(arm, others, scorers(arm)), (arm, on_trial, trial.scorer)]
+    return found
+
+
+def _by_scorer(parts: Parts) -> Shares:
     """Return which events each scorer steps; several arms may share one."""
     shares: dict[int, tuple[Scorer, NDArray[np.bool_] | None]] = {}
-    for arm, members in batch.arms.items():
-        scorer = scorers(arm)
+    for _, members, scorer in parts:
         _, others = shares.get(id(scorer), (scorer, None))
         shares[id(scorer)] = scorer, members if others is None or members is None else others | members
     return list(shares.values())

@@ -176,6 +176,7 @@ def server_properties(layout: Layout, settings: Settings) -> dict[str, str]:
         "share.coordinator.state.topic.min.isr": "1",
         "group.initial.rebalance.delay.ms": "0",
         "offsets.retention.minutes": "43200",
+        "log.cleaner.backoff.ms": "3000",
         "log.cleaner.dedupe.buffer.size": "16777216",  # the default takes a quarter of the heap
         "num.network.threads": "2",
         "num.io.threads": "4",

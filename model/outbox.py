@@ -10,7 +10,9 @@ from model.manifest import Manifest
 from model.publish import Piece, current_record, kept_versions, records, tombstones
 from model.registry import Registry
 from model.weights import Weights, to_bytes
+from streams.codecs import encode
 from streams.config import Settings
+from streams.core.erasure import Erasure, Receipt
 from streams.topics import Topics
 
 TIMEOUT_S = 30.0
@@ -24,7 +26,8 @@ class Outbox:
     """
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
-        self._topic, self._registry, self._frozen_after = Topics(settings).models, registry, settings.frozen_after
+        self._topic, self._receipts = Topics(settings).models, Topics(settings).receipts
+        self._registry, self._frozen_after = registry, settings.frozen_after
         self._producer = KafkaProducer(
             bootstrap_servers=settings.bootstrap.split(","), acks="all", max_request_size=2 << 20, linger_ms=0
         )
@@ -45,6 +48,16 @@ class Outbox:
         self._send([current_record(name, (named.epoch if named else 0) + 1, manifest.version, reason)])
         kept = kept_versions(self._registry.manifests, manifest.version, self._frozen_after)
         self._send(tombstones(name, self._registry.manifests, self._registry.chunks, kept))
+
+    def receipt(self, erasure: Erasure, removed: dict[str, int], now_ms: int) -> None:
+        """Say what the trainer removed of a user."""
+        part = f"trainer {self._registry.name}"
+        made = Receipt(
+            receipt=erasure.receipt, part=part, partition=erasure.partition, offset=erasure.offset, at_ms=now_ms,
+            removed=removed,
+        )  # fmt: skip
+        key = f"{made.receipt}/{part}".encode()
+        self._producer.send(self._receipts, key=key, value=encode(made), partition=0).get(timeout=TIMEOUT_S)
 
     def _send(self, pieces: Sequence[Piece]) -> None:
         """Send records and wait until all replicas have them.

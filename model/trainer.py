@@ -14,6 +14,7 @@ import numpy as np
 
 from model.config import ModelConfig
 from model.examples import Examples
+from model.forgotten import Forgotten
 from model.intake import Intake
 from model.manifest import Evaluation, Manifest
 from model.moments import Moments
@@ -60,6 +61,8 @@ class Trainer:
         self._metrics, self._clock = metrics, clock
         self._topics = Topics(settings)
         self._moments = Moments(settings.data_dir / "trainer" / settings.model_name)
+        self._forgotten = Forgotten()
+        self._live = False  # past what was in the topics at the start
         self._base = 0  # the version that the next round starts from
         self._arrivals: dict[int, int] = {}  # by version made here, the records it knows
         self._journal = Journal(Through())
@@ -99,6 +102,7 @@ class Trainer:
         self._arrivals[self._base] = 0
         self._new_from = self._intake.start_feedback(self._journal.through.offsets, READ_AGAIN)
         self._last_round = self._clock.monotonic()
+        self._live = True
 
     def step(self, timeout_s: float = 0.2) -> Round | None:
         """Poll once; return the round that was due, if one was."""
@@ -118,14 +122,28 @@ class Trainer:
                 log.warning("a record of the models topic is refused: %s", refused)
         self.store.catalogue.add(list(_videos(polled.get(self._topics.videos, ()))))
         self.store.trim_videos()
+        for record in polled.get(self._topics.erasures, ()):
+            self._forget(record)
         for record in polled.get(self._topics.feedback, ()):
             self._metrics.records.labels(self._take_feedback(record)).inc()
+
+    def _forget(self, record: Any) -> None:
+        found = self._forgotten.take(record, self.store)
+        if found is None:
+            return
+        self._metrics.erased.inc()
+        if self._live:  # what was erased before this start has its receipt
+            self._outbox.receipt(*found, self._clock.now_ms())
 
     def _take_feedback(self, record: Any) -> str:
         new = record.offset >= self._new_from[record.partition]
         try:
-            taken = self.store.add(_decode_feedback(record.value), new)
-            result = ("new" if new else "again") if taken else "duplicate"
+            feedback = _decode_feedback(record.value)
+            if self._forgotten.covers(feedback):
+                result = "erased"
+            else:
+                taken = self.store.add(feedback, new)
+                result = ("new" if new else "again") if taken else "duplicate"
         except BadRecord as bad:
             log.warning("feedback %d-%d is passed over: %s", record.partition, record.offset, bad)
             result = "unreadable"
@@ -155,6 +173,7 @@ class Trainer:
         else:
             self._outbox.publish(manifest, done.weights)
             self._base = manifest.version
+            self._forgotten.said(manifest)
             self._arrivals[manifest.version] = done.through
             self._journal.learned(done.through)
             self._moments.save(manifest.version, self._journal.through.offsets, self.net.optimiser())
@@ -164,7 +183,7 @@ class Trainer:
     def _manifest(self, done: Round) -> Manifest:
         verdict, through = done.verdict, self._journal.upto(done.through)
         measured = bool(np.isfinite(verdict.difference))
-        return Manifest(
+        made = Manifest(
             name=self._settings.model_name,
             version=max([self._base, *self._registry.manifests]) + 1,
             parent=self._base,
@@ -183,6 +202,7 @@ class Trainer:
                 users=verdict.users,
             ),
         )
+        return self._forgotten.note(made)
 
     # -- versions ---------------------------------------------------------------------------------------------------
 
@@ -196,6 +216,7 @@ class Trainer:
         manifest = current.manifest
         net.load(current.weights)
         self._base = manifest.version
+        self._forgotten.said(manifest)
         offsets = dict(manifest.trained_through_offsets)
         if kept := self._moments.load(manifest.version):
             offsets |= kept[0]

@@ -9,6 +9,7 @@ state. Nothing else of a transaction is used: batches need no commit and readers
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -40,13 +41,13 @@ class Changelog:
         failpoints.reached("fenced")
         return end
 
-    async def append(self, packed: dict[bytes, bytes], meta: Meta) -> int:
-        """Write chunks and states, then the progress; return the changelog's offset after them.
+    async def append(self, packed: Mapping[bytes, bytes | None], meta: Meta) -> int:
+        """Write marks, withdrawals, chunks and states, then the progress; return the changelog's offset after them.
 
         Raises:
           PublishError: not acknowledged, because another owner has begun for one.
         """
-        records = [*packed.items(), (META_KEY, msgspec.msgpack.encode(meta))]
+        records: list[tuple[bytes, bytes | None]] = [*packed.items(), (META_KEY, msgspec.msgpack.encode(meta))]
         return await self._publisher.publish(self._topic, self._partition, records)
 
     async def recover(self, store: StateStore) -> int:
@@ -127,6 +128,7 @@ async def recover(store: StateStore, topic: str, partition: int, settings: Setti
             if records:
                 store.absorb([(record.key, record.value) for record in records], records[-1].offset + 1)
                 failpoints.reached("recovery-part")
+        store.purge()
         return read
     finally:
         await consumer.stop()

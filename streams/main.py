@@ -27,6 +27,7 @@ from producers.clip_files import render
 from producers.replay_cli import replay_command
 from producers.simulate_cli import simulate
 from streams.config import ConfigError, load_settings
+from streams.forget.cli import consent, forget
 
 app = typer.Typer(
     name="freshloop",
@@ -46,6 +47,8 @@ app.command()(evaluate)
 app.command("replay")(replay_command(running_workers))
 app.command("simulate")(simulate)
 app.command()(trainer)
+app.command()(forget)
+app.command()(consent)
 
 app.command("embed")(embed)
 app.add_typer(content_commands(render), name="content")

@@ -23,7 +23,7 @@ class Out(NamedTuple):
     timestamp_ms: int | None = None  # the time of sending when None
 
 
-Records = Sequence[Out] | Sequence[tuple[bytes, bytes]]
+Records = Sequence[Out] | Sequence[tuple[bytes, bytes]] | Sequence[tuple[bytes, bytes | None]]
 
 
 class PublishError(Exception):

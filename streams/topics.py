@@ -32,6 +32,8 @@ class Topics:
         self.feedback = f"{prefix}feedback"
         self.models = f"{prefix}models"
         self.dead_letters = f"{prefix}dead-letters"
+        self.erasures = f"{prefix}erasures"  # who is erased, for those who keep data of users
+        self.receipts = f"{prefix}erasure-receipts"
         self.workers = f"{prefix}workers"  # who answers for which partition
         self.states = f"{prefix}{settings.app_id}-states"  # changelog of the user states of this consumer group
 
@@ -50,5 +52,7 @@ class Topics:
             TopicSpec(self.videos, 1, "compact", changelog),
             TopicSpec(self.models, 1, "compact", changelog | large),
             TopicSpec(self.dead_letters, 1, "delete", dead),
+            TopicSpec(self.erasures, 1, "compact", changelog),
+            TopicSpec(self.receipts, 1, "compact", changelog),
             TopicSpec(self.workers, 1, "compact", changelog),
         ]

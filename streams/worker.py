@@ -29,6 +29,7 @@ from streams.core.pool import FreshPool
 from streams.core.ranking import Policy
 from streams.core.state import StateShape
 from streams.core.step import Effects, Partition, StepConfig
+from streams.erasures import Erasures
 from streams.feeds import Feeds
 from streams.http.board import Board
 from streams.http.directory import Directory, announcements
@@ -44,6 +45,7 @@ from streams.watermark import GapError, resume_at
 log = logging.getLogger("freshloop.worker")
 
 EXIT_FATAL = 70  # the supervisor starts the worker again
+SCRUB_PAUSE_S = 5.0  # between two rewritings of a store
 POPULARITY_HALF_LIVES = 4  # older rewards weigh less than a sixteenth
 
 
@@ -116,6 +118,7 @@ class Worker:
         )
         # States belong to one changelog: what an earlier topic of that name left must not be taken for this one's.
         self._folder = settings.data_dir / "workers" / name / settings.app_id / topic_ids.get(self.topics.states, "any")
+        self._erasures = Erasures(settings, f"worker {name}", self.board)
         self._in_flight = asyncio.Semaphore(settings.in_flight)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -231,10 +234,8 @@ class Worker:
             )
         started = self.clock.monotonic()
         intake = take_in(batch.records, bool(self.settings.pseudonym_key))
-        plan = owned.core.plan(intake.events)
-        held, read = owned.load(plan)
-        effects = owned.core.apply(plan, self.models.scorer)
-        packed = owned.pack(list(effects.touched))
+        effects, held, read = owned.apply(intake.events, self.models.scorer)
+        packed = owned.pack(effects)
         owned.next_offset, owned.moved_at = batch.end, self.clock.monotonic()
         failpoints.reached("batch-applied")
         self._measure(batch, intake, effects, held, read, lag, self.clock.monotonic() - started)
@@ -249,7 +250,7 @@ class Worker:
         batch: Batch,
         intake: Intake,
         effects: Effects,
-        packed: dict[bytes, bytes],
+        packed: dict[bytes, bytes | None],
         turn: int,
         meta: Meta,
         before: asyncio.Task[None] | None,
@@ -262,6 +263,7 @@ class Worker:
             publish(topics.recommendations, number, slates),
             publish(topics.feedback, number, feedback),
             publish(topics.dead_letters, 0, [letter for _, letter in intake.dead]),
+            publish(topics.erasures, 0, self._erasures.told(number, effects.erased)),
         )
         failpoints.reached("slates-published")
         self.board.published(number, slates, lambda: effects.slates)
@@ -271,6 +273,8 @@ class Worker:
         end = await owned.changelog.append(packed, meta)
         failpoints.reached("changelog-published")
         owned.written(packed, Meta(meta.applied_through, meta.watermark_ms, end), turn, self._cache_share())
+        if effects.erased:
+            await publish(topics.receipts, 0, self._erasures.receipts(number, effects.erased, end - len(packed) - 1))
         failpoints.reached("store-written")
         self._observe(self.metrics.event_to_state, stamps)
         self._in_flight.release()
@@ -288,9 +292,21 @@ class Worker:
                 idle_s = self.clock.monotonic() - owned.moved_at
                 if idle_s > 1.0 and (stamp := tick_ms(owned.core, idle_s, self.clock.now_ms())):
                     await self.publisher.publish(self.topics.events, number, [Out(None, b"", TICK, stamp)])
+                if owned.store.scrub_due and owned.scrubbing is None:
+                    self._scrub(owned)
             self.metrics.pool_size.set(int(self.pool.fresh(self.clock.now_ms()).sum()))
             self.metrics.ready.set(self.ready)
             self.metrics.cached_users.set(sum(len(owned.core.states) for owned in self.owned.values()))
+
+    def _scrub(self, owned: OwnedPartition) -> None:
+        """Remove what was erased from files, and leave the disk alone for a while afterwards."""
+
+        async def once() -> None:
+            await owned.scrub()
+            await asyncio.sleep(SCRUB_PAUSE_S)
+            owned.scrubbing = None
+
+        owned.scrubbing = self.spawn(once())
 
     # -- broadcast --------------------------------------------------------------------------------------------------
 
@@ -320,7 +336,7 @@ class Worker:
         metrics.batch_size.observe(len(batch.records))
         metrics.batch_seconds.observe(seconds)
         metrics.slates.inc(sum(map(len, effects.ranked)))
-        metrics.feedback.inc(len(effects.feedback))
+        metrics.feedback.inc(sum(map(len, effects.labelled)))
         metrics.state_reads.labels("memory").inc(held)
         metrics.state_reads.labels("store").inc(read)
         metrics.rebuilt.inc(effects.counts.pop("rebuilt", 0))

@@ -16,6 +16,7 @@ import numpy as np
 
 from streams.core.behaviour import expand, log_gaps
 from streams.core.columns import Columns, StepConfig
+from streams.core.erasure import Erased, mark_of
 from streams.core.events import EventType, Feedback, Slate
 from streams.core.feedback import Impression, Impressions, Join, close, feedback_of, outcome, prune, show
 from streams.core.hashing import seeds_of
@@ -39,13 +40,15 @@ class Effects:
 
     Attributes:
       ranked: slates, a part for each arm.
-      feedback: records in the order of their events.
+      labelled: feedback, a part for each stretch of the batch, in the order of the events.
       touched: users whose state changed, in order.
+      erased: what became of users who asked to be forgotten.
     """
 
     ranked: list[SlateRecords] = field(default_factory=list)
-    feedback: FeedbackRecords | tuple[()] = ()
+    labelled: list[FeedbackRecords] = field(default_factory=list)
     touched: dict[str, None] = field(default_factory=dict)
+    erased: list[Erased] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -60,11 +63,29 @@ class Effects:
 
     def feedback_pairs(self) -> list[tuple[bytes, bytes]]:
         """Return keys and values of the feedback to be published."""
-        return self.feedback.pairs() if self.feedback else []
+        return [pair for part in self.labelled for pair in part.pairs()]
+
+    @property
+    def feedback(self) -> list[Feedback]:
+        """The feedback as records, made anew at each look."""
+        return [record for part in self.labelled for record in part]
 
     def rewards(self) -> dict[str, tuple[int, float]]:
         """Return by arm how many impressions were labelled first, and the sum of these labels."""
-        return self.feedback.rewards() if self.feedback else {}
+        found: dict[str, tuple[int, float]] = {}
+        for part in self.labelled:
+            for arm, (count, total) in part.rewards().items():
+                before = found.get(arm, (0, 0.0))
+                found[arm] = before[0] + count, before[1] + total
+        return found
+
+    def add(self, later: Effects) -> None:
+        """Take over what a later stretch of the same batch did."""
+        self.ranked += later.ranked
+        self.labelled += later.labelled
+        self.touched |= later.touched
+        self.erased += later.erased
+        self.counts += later.counts
 
 
 class Partition:
@@ -72,6 +93,7 @@ class Partition:
 
     Attributes:
       states: the rows in memory.
+      erased: offset of the event that erased a user, by mark.
     """
 
     def __init__(self, number: int, config: StepConfig, pool: FreshPool) -> None:
@@ -80,6 +102,7 @@ class Partition:
         self.pool = pool
         self.states = UserStates(config.shape, pool)
         self.deadlines = Deadlines(config.label_window_ms)
+        self.erased: dict[bytes, int] = {}
         self._rest = float(np.float32(1.0 - config.policy.exploration))  # propensity of a position not explored
 
     @property
@@ -101,6 +124,17 @@ class Partition:
         for entry in impressions:
             if not entry.revision:
                 self.deadlines.expect(user_id, entry.shown_ms)
+
+    def forget(self, user_id: str, offset: int, at_ms: int) -> Erased:
+        """Erase a user as of the event at `offset`; its row must be in memory, where there is a state that is valid."""
+        self.erased[mark_of(user_id)] = offset
+        self.deadlines.forget(user_id)
+        keys, removed = self.states.forget(user_id)
+        return Erased(user_id, offset, at_ms, keys, removed)
+
+    def is_void(self, user_id: str, last_offset: int) -> bool:
+        """Tell whether a record of a user that ends at `last_offset` was erased since; -1 asks for the user itself."""
+        return bool(self.erased) and last_offset <= self.erased.get(mark_of(user_id), -2)
 
     def plan(self, arrivals: Arrivals) -> Plan:
         """Return what records ask for, in order, with closings where the watermark passes their deadline."""
@@ -299,7 +333,7 @@ class Partition:
                 user = plan.users[place]
                 joined.append((place, 2, feedback_of(one, user, arm(user), inputs[place].tolist())))
         complete = np.flatnonzero(batch.stepped & ~batch.slow)
-        effects.feedback = FeedbackRecords(batch, complete, joined, batch.arm_names(complete.tolist(), self.config))
+        effects.labelled = [FeedbackRecords(batch, complete, joined, batch.arm_names(complete.tolist(), self.config))]
 
 
 def rebuild(states: UserStates, rows: Ints, pool: FreshPool, scorer: Scorer) -> Floats:

@@ -24,8 +24,8 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many users."
 _encoder = msgspec.json.Encoder()
 _choice = msgspec.json.Decoder(Choice)
 _REASONS = {400: "Not understood", 401: "No valid token", 404: "Not known", 405: "Method not allowed",
-            409: "Not possible now", 413: "Too large", 422: "Not valid", 500: "A fault of ours",
-            503: "Not now: recovering, or Kafka does not answer"}  # fmt: skip
+            409: "Not possible now", 410: "Asked to be forgotten", 413: "Too large", 422: "Not valid",
+            500: "A fault of ours", 503: "Not now: recovering, or Kafka does not answer"}  # fmt: skip
 
 
 def make_api(service: Service, token: str, observe: Observe, clock: Clock) -> FastAPI:
@@ -75,7 +75,7 @@ def _users(app: FastAPI, service: Service, forward: Forwarder) -> None:
     async def users(limit: Limit = 50) -> Response:
         return _json(service.users(limit))
 
-    @app.get("/v1/users/{user_id}/slate", summary="The user's slate", **_answers("SlateAnswer", 503))
+    @app.get("/v1/users/{user_id}/slate", summary="The user's slate", **_answers("SlateAnswer", 410, 503))
     async def slate(request: Request, user_id: UserId, k: Size = 20, fresh: bool = False) -> Response:
         """Return the last slate. Without one, or with `fresh`, a session is opened and its first slate returned."""
         owner = service.elsewhere(user_id)
@@ -85,7 +85,7 @@ def _users(app: FastAPI, service: Service, forward: Forwarder) -> None:
 
     @app.get(
         "/v1/users/{user_id}/explanation", summary="Why the user got the last slate",
-        **_answers("Explanation", 404, 503),
+        **_answers("Explanation", 404, 410, 503),
     )  # fmt: skip
     async def explanation(request: Request, user_id: UserId) -> Response:
         """Return the state and what it rests on; for each video the parts of its score and what moved it."""

@@ -8,6 +8,7 @@ from typing import Literal
 from streams.config import Settings
 
 HOUR_MS = 3_600_000
+SEGMENTS = 28  # of a topic kept by time, while it is written to: of a week six hours
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Topics:
     def specs(self) -> list[TopicSpec]:
         """Specifications of every topic, those keyed by user with equal partition counts."""
         settings = self._settings
-        by_time = {"retention.ms": str(settings.events_retention_hours * HOUR_MS)}
-        dead = {"retention.ms": str(settings.dead_letters_retention_hours * HOUR_MS), "max.message.bytes": "2097152"}
+        by_time = _kept(settings.events_retention_hours)
+        dead = _kept(settings.dead_letters_retention_hours) | {"max.message.bytes": "2097152"}
         changelog = {"segment.ms": "600000", "min.cleanable.dirty.ratio": "0.3", "max.compaction.lag.ms": "3600000"}
         large = {"max.message.bytes": "2097152"}
         return [
@@ -56,3 +57,8 @@ class Topics:
             TopicSpec(self.receipts, 1, "compact", changelog),
             TopicSpec(self.workers, 1, "compact", changelog),
         ]
+
+
+def _kept(hours: int) -> dict[str, str]:
+    """Return the settings of a topic that is kept by time: whole segments go, so one holds a small part of it only."""
+    return {"retention.ms": str(hours * HOUR_MS), "segment.ms": str(max(1, hours // SEGMENTS) * HOUR_MS)}

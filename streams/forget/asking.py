@@ -120,4 +120,4 @@ def _take(record: Any, asked: Asked, deadline: float) -> float:
     parts = {one["part"].partition(" ")[0] for one in asked.parts}
     if parts == {"worker", "trainer"}:
         return 0.0
-    return time.monotonic() + TRAINER_S if "worker" in parts else deadline
+    return min(deadline, time.monotonic() + TRAINER_S) if "worker" in parts else deadline

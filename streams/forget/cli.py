@@ -24,7 +24,7 @@ Json = Annotated[bool, typer.Option("--json", help="The last line of the output 
 def forget(
     user: User,
     verify: Annotated[bool, typer.Option("--verify", help="Look for what remains of the user; erase nothing.")] = False,
-    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for a worker's receipt.")] = 30.0,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for receipts.")] = 30.0,
     as_json: Json = False,
 ) -> None:
     """Erase what is known of a user: state, cached slates, and what the trainer keeps. No slates until it consents.

@@ -1,4 +1,4 @@
-"""A user who is erased stays erased whatever batches are cut and wherever a kill falls, and comes back as somebody new."""
+"""An erased user stays erased wherever batches are cut and kills fall, and comes back as somebody new."""
 
 from __future__ import annotations
 

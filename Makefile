@@ -9,7 +9,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 PACKAGES := streams model producers deploy benchmarks
 
-.PHONY: help setup demo test faults tools lint peers lock clean
+.PHONY: help setup demo test faults upgrade docs tools lint peers lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -43,10 +43,17 @@ test: lint tools  ## set up, check style, types and imports, run all tests. ARGS
 faults: setup  ## kill, pause and damage everything, for about an hour, and compare. ARGS="--only kills" picks some
 	@$(BIN)/python -m tests.faults $(ARGS)
 
-tools:  ## install Chromium and Prometheus for the tests that use them, where that is possible (Debian, as root)
+upgrade: setup  ## act out a rolling upgrade under load. FROM=commit says from which code
+	@$(BIN)/python -m pytest tests/integration/test_upgrade.py $(if $(FROM),--upgrade-from $(FROM)) $(ARGS)
+
+docs: setup  ## build the documentation into site/; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "open site/index.html"
+
+tools:  ## install Chromium, Prometheus and kcat for the tests that use them, where that is possible (Debian, as root)
 	@missing=; \
 	command -v chromium chromium-browser google-chrome >/dev/null || missing="chromium"; \
 	command -v promtool >/dev/null || missing="$$missing prometheus"; \
+	command -v kcat >/dev/null || missing="$$missing kcat"; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing $$missing for the tests"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null \
@@ -58,7 +65,7 @@ tools:  ## install Chromium and Prometheus for the tests that use them, where th
 lint: setup  ## style, types, and who may import whom
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || { echo "freshloop: run '.venv/bin/ruff format .'" >&2; exit 1; }
-	@$(BIN)/mypy $(PACKAGES)
+	@$(BIN)/mypy $(PACKAGES) docs/reference.py
 	@$(BIN)/lint-imports --no-logo 2>&1 | tail -n 20; exit $${PIPESTATUS[0]}
 
 peers: .peers/.ready  ## install the stream processors that `freshloop bench pipeline` compares with, apart, by hash
@@ -71,9 +78,11 @@ peers: .peers/.ready  ## install the stream processors that `freshloop bench pip
 lock: setup  ## resolve the dependencies anew into requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra dev \
 	  -o requirements.lock pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra build \
+	  -c requirements.lock -o deploy/image/requirements.lock pyproject.toml  # what the image holds: no development tools
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --group peers \
 	  --python-version 3.11 -o benchmarks/peers.lock
 
 clean:  ## remove .venv and every cache; data in .freshloop stay
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist site
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

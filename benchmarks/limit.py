@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from benchmarks.job import HIDDEN, PARTITIONS, SHAPE, TOP, decode_event, make_pool, make_scorer, make_videos
 from streams.core.behaviour import expand, log_gaps, steps_of
 from streams.core.layout import blank, fixed_size, row_type
+from streams.core.logits import TILE
 from streams.core.plan import Plan, waves_of
-from streams.core.ranking import TILE, Ranked
+from streams.core.ranking import Ranked
 from streams.core.records import FeedbackRecords, slate_records
+from streams.core.slates import Order
 from streams.core.top import candidates, in_order, joined
 from streams.publisher import BATCH_BYTES, fill
 
@@ -74,7 +76,8 @@ class Limit:
             hidden[wave] = self.table["hidden"][rows[wave]]
         every = np.arange(len(events))
         ranked = self._best(hidden)
-        slates = slate_records(plan, every, ranked, f"{self.number}-", "online", 0.9, self.pool, self.scorer)
+        orders = [Order("online", "online", self.scorer, every)]
+        slates = slate_records(plan, orders, ranked, f"{self.number}-", 0.9, self.pool)
         done = Done(plan, steps.numbers, steps.flags, steps.ratios, steps.masks, steps_codes(events))
         feedback = FeedbackRecords(done, every, [], ["online"] * len(events))
         return slates.pairs(), feedback.pairs(), self._changelog(keys, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from kafka import KafkaProducer
@@ -34,7 +35,10 @@ class Sender:
         self.ends: dict[str, dict[int, int]] = {}
         self._refused: BaseException | None = None
 
-    def send(self, topic: str, key: str, record: Record, timestamp_ms: int | None = None) -> None:
+    def send(
+        self, topic: str, key: str, record: Record, timestamp_ms: int | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:  # fmt: skip
         """Send a record; it is acknowledged later.
 
         Raises:
@@ -42,7 +46,9 @@ class Sender:
         """
         self._raise_refused()
         try:
-            future = self._producer.send(topic, encode(record), key.encode(), timestamp_ms=timestamp_ms)
+            future = self._producer.send(
+                topic, encode(record), key.encode(), headers=list(headers), timestamp_ms=timestamp_ms
+            )
         except KafkaError as error:
             raise self._sentence(error) from None
         future.add_callback(self._acknowledged).add_errback(self._failed)

@@ -8,6 +8,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # before NumPy loads: one thread, so that a sum has one order
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,17 +18,23 @@ from benchmarks.cli import bench_app
 from deploy.cli import broker_app, topics_app
 from deploy.console.cli import console as console_command
 from deploy.demo_cli import demo
+from deploy.demo_home import demo_cluster
 from deploy.doctor_cli import doctor
 from deploy.workers import running_workers
 from model.cli import models_app
 from model.content.cli import content_commands, embed
 from model.evaluate_cli import evaluate
+from model.report_cli import report_command
 from model.trainer_cli import trainer
 from producers.clip_files import render
+from producers.collect_cli import collect
 from producers.replay_cli import replay_command
 from producers.simulate_cli import simulate
-from streams.config import ConfigError, load_settings
+from streams.command_examples import add_examples
+from streams.config import ConfigError, Settings, load_settings
 from streams.forget.cli import consent, forget
+from streams.schemas import TopicRecord, topic_records
+from streams.topics import Topics
 
 app = typer.Typer(
     name="freshloop",
@@ -46,9 +53,11 @@ app.command("console")(console_command)
 app.command()(evaluate)
 app.command("replay")(replay_command(running_workers))
 app.command("simulate")(simulate)
+app.command("collect")(collect)
 app.command()(trainer)
 app.command()(forget)
 app.command()(consent)
+app.command("report")(report_command(demo_cluster))
 
 app.command("embed")(embed)
 app.add_typer(content_commands(render), name="content")
@@ -114,6 +123,60 @@ def explain(
         print(dumps(found))
     else:
         Console(highlight=False).print(as_text(found, top))
+
+
+@app.command()
+def schemas(
+    topic: Annotated[str, typer.Argument(help="Only this topic. [default: all]")] = "",
+    out: Annotated[Path | None, typer.Option(help="Folder for a .schema.json and a .example.json of each.")] = None,
+) -> None:
+    """Print the JSON Schema and examples of every topic's records, made from the structs that the code uses.
+
+    One JSON object: by topic, and by struct where a topic has several, its key, schema and examples.
+    """
+    from json import dumps
+
+    found = {one.name: one for one in all_records(load_settings()) if topic in ("", one.topic)}
+    if not found:
+        raise ConfigError(f"there is no topic {topic}; 'freshloop schemas' lists them all")
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    for name, one in found.items():
+        if out is not None and one.type is not None:
+            (out / f"{name}.schema.json").write_text(dumps(one.schema(), indent=2) + "\n", "utf-8")
+            (out / f"{name}.example.json").write_text(dumps(one.examples_as_json(), indent=2) + "\n", "utf-8")
+    described = {
+        name: {"key": one.key, "note": one.note, "schema": one.schema(), "examples": one.examples_as_json()}
+        for name, one in found.items()
+    }
+    print(dumps(described, indent=2))
+
+
+def all_records(settings: Settings) -> list[TopicRecord]:
+    """Return the records of every topic, whichever part writes them."""
+    from model.config import ModelConfig
+    from model.manifest import Current, Manifest
+    from streams.http.directory import Announcement
+
+    topics, name = Topics(settings), settings.model_name
+    manifest = Manifest(
+        name=name, version=3, parent=2, config=ModelConfig(), trained_through=20_000, created_ms=1_795_536_000_000
+    )
+    announcement = Announcement(partition=0, worker="w1", url="http://127.0.0.1:19080", at_ms=1_795_536_000_000)
+    return topic_records(
+        topics,
+        [
+            TopicRecord(topics.models, f"`{name}/VERSION/chunk/I`", None, "A piece of the weights (safetensors)."),
+            TopicRecord(topics.models, f"`{name}/VERSION/manifest`", Manifest, "A version.", (manifest,)),
+            TopicRecord(
+                topics.models, f"`{name}/current`", Current, "Which version serves.", (Current(epoch=4, version=3),)
+            ),
+            TopicRecord(topics.workers, "the partition", Announcement, "Who answers for a partition.", (announcement,)),
+        ],
+    )
+
+
+add_examples(app)
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from streams.changelog import Changelog
 from streams.core.erasure import is_right, mark_of, parts_of
 from streams.core.events import Event, EventType
-from streams.core.layout import chunk_key, chunks_of, last_offset_of, user_key
+from streams.core.layout import LAYOUT, chunk_key, chunks_of, last_offset_of, user_key
+from streams.core.migration import downgraded
 from streams.core.plan import Arrivals, Plan
 from streams.core.step import Effects, Partition, Scorers
 from streams.state_store import Meta, StateStore
@@ -17,6 +18,8 @@ from streams.state_store import Meta, StateStore
 class OwnedPartition:
     """A partition's core, store, changelog and progress.
 
+    Args:
+      layout: in which states are written.
     Attributes:
       next_offset: the first offset that is not applied in memory.
       moved_at: when `next_offset` moved last, monotonic seconds.
@@ -25,7 +28,9 @@ class OwnedPartition:
       tail: the last batch whose writes are under way; each waits for the one before it.
     """
 
-    def __init__(self, core: Partition, store: StateStore, changelog: Changelog, now: float) -> None:
+    def __init__(
+        self, core: Partition, store: StateStore, changelog: Changelog, now: float, layout: int = LAYOUT
+    ) -> None:
         self.core = core
         self.store = store
         self.changelog = changelog
@@ -34,6 +39,7 @@ class OwnedPartition:
         self.tail: asyncio.Task[None] | None = None
         self.turn = 0
         self.scrubbing: asyncio.Task[None] | None = None
+        self._layout = layout
         self._in_flight: dict[str, int] = {}
         core.watermark_ms = store.meta.watermark_ms
         core.erased = dict(store.erased)
@@ -135,7 +141,10 @@ class OwnedPartition:
         packed: dict[bytes, bytes | None] = {}
         for erased in effects.erased:
             packed |= erased.records()
-        return packed | self.core.states.pack(users)
+        states = self.core.states.pack(users)
+        if self._layout != LAYOUT:
+            states = {key: downgraded(one, self._layout) if key[:1] == b"u" else one for key, one in states.items()}
+        return packed | states
 
     async def scrub(self) -> None:
         """Remove what was erased from the store's files too: rewrite them, then begin a new list of them.

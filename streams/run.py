@@ -20,6 +20,8 @@ from streams.admin import require_topics
 from streams.app import make_app
 from streams.clock import Clock
 from streams.config import ConfigError, Settings
+from streams.core.layout import LAYOUT
+from streams.core.migration import OLDEST
 from streams.core.ports import Scorer
 from streams.http.api import make_api
 from streams.http.server import bind, serve, url_of
@@ -133,6 +135,8 @@ def run_worker(settings: Settings, name: str, metrics_port: int, loglevel: str, 
       ConfigError: the topics do not fit, or a port is taken.
     """
     failpoints.arm(settings.failpoint)
+    if settings.state_layout and not OLDEST <= settings.state_layout <= LAYOUT:
+        raise ConfigError(f"setting state_layout (FRESHLOOP_STATE_LAYOUT): there are {OLDEST} to {LAYOUT}, or 0")
     ids = require_topics(settings)
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)

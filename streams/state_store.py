@@ -26,6 +26,7 @@ import rocksdb
 from streams.core.erasure import mark_of, mark_offset, pack_mark, user_of
 from streams.core.feedback import Impressions
 from streams.core.layout import age_of, impressions_of, is_unlabelled
+from streams.core.migration import upgraded
 
 log = logging.getLogger("freshloop.worker")
 
@@ -225,7 +226,9 @@ class StateStore:
 
     def unlabelled(self) -> list[tuple[str, Impressions]]:
         """Return the users that have an impression without a label, and their open impressions."""
-        return [(key[1:].decode(), impressions_of(value)) for key, value in self.get(sorted(self._marked)).items()]
+        return [
+            (key[1:].decode(), impressions_of(upgraded(value))) for key, value in self.get(sorted(self._marked)).items()
+        ]
 
     def users(self) -> int:
         """Return about how many records are stored."""

@@ -25,6 +25,7 @@ from streams.changelog import Changelog, ends_of
 from streams.clock import Clock
 from streams.codecs import BadRecord
 from streams.config import Settings
+from streams.core.layout import LAYOUT
 from streams.core.pool import FreshPool
 from streams.core.ranking import Policy
 from streams.core.state import StateShape
@@ -190,7 +191,8 @@ class Worker:
         read = await changelog.recover(store)
         failpoints.reached("recovered")
         log.info("partition %d: %d changelog records, goes on at %d", number, read, store.meta.applied_through)
-        return OwnedPartition(Partition(number, self.config, self.pool), store, changelog, self.clock.monotonic())
+        core, layout = Partition(number, self.config, self.pool), self.settings.state_layout or LAYOUT
+        return OwnedPartition(core, store, changelog, self.clock.monotonic(), layout)
 
     async def _release(self, kept: set[int]) -> None:
         for number in self.owned.keys() - kept:

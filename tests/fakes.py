@@ -7,7 +7,7 @@ import numpy as np
 from streams.core.behaviour import BEHAVIOUR_SIZE
 from streams.core.events import Event, EventType, Source, Video
 from streams.core.hashing import key64
-from streams.core.ranking import TILE
+from streams.core.logits import TILE
 
 
 class FakeScorer:

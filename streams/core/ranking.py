@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import log
 
@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.explore import explore
+from streams.core.logits import TILE, Given, Logits
 from streams.core.ports import Floats
 from streams.core.top import Candidates, candidates, in_order, joined
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-TILE = 64  # rows of one matrix product; a fixed shape keeps a row's result independent of the batch around it
 _PROBE, _OFTEN = 128, 0.1  # rows that show whether what is not allowed is often among the best
 _MARGIN = 12  # candidates beyond K, for the author cap; where they do not suffice more are taken
 
@@ -80,6 +80,10 @@ class Ranked:
         chance = float(self.chance[row])
         return Row(self.slots[row, :count], self.logits[row, :count], [(position, chance) for position in positions])
 
+    def part(self, rows: slice) -> Ranked:
+        """Return some rows."""
+        return Ranked(self.slots[rows], self.logits[rows], self.count[rows], self.explored[rows], self.chance[rows])
+
     def __iter__(self) -> Iterator[Row]:
         return (self[row] for row in range(len(self)))
 
@@ -115,56 +119,33 @@ def rank(logits: Floats, allowed: Bools, authors: Ints, policy: Policy, seeds: N
     Returns: B slates, best first, ties broken by the lower slot.
     """
     bits = np.packbits(allowed, axis=1, bitorder="little")
-    return rank_tiles(
-        lambda rows: logits[rows],
-        lambda rows, slots: logits[rows, slots],
-        logits.shape[1], bits, authors, policy, seeds,
-    )  # fmt: skip
-
-
-def rank_products(
-    queries: Floats, keys: Floats, bits: NDArray[np.uint8], authors: Ints, policy: Policy, seeds: NDArray[np.uint64]
-) -> Ranked:
-    """Make one slate per row of queries [B, D] against keys [N, D]; bits [B, N/8] say what is allowed."""
-    tile = np.empty((TILE, len(keys)), np.float32)
-    padded = np.zeros((TILE, queries.shape[1]), np.float32)
-
-    def logits(rows: Ints) -> Floats:
-        padded[: len(rows)] = queries[rows]
-        np.matmul(padded, keys.T, out=tile)
-        return tile[: len(rows)]
-
-    def logits_at(rows: Ints, slots: Ints) -> Floats:
-        found: Floats = (queries[rows] * keys[slots]).sum(axis=1, dtype=np.float32)
-        return found
-
-    return rank_tiles(logits, logits_at, len(keys), bits, authors, policy, seeds)
+    minimum = np.full(len(bits), policy.minimum)
+    return rank_tiles(Given(logits), logits.shape[1], bits, authors, policy, minimum, seeds)
 
 
 def rank_tiles(
-    logits: Callable[[Ints], Floats],
-    logits_at: Callable[[Ints, Ints], Floats],
+    logits: Logits,
     count: int,
     bits: NDArray[np.uint8],
     authors: Ints,
     policy: Policy,
+    minimum: Ints,
     seeds: NDArray[np.uint64],
 ) -> Ranked:
     """Make slates from logits that are computed 64 rows at a time and not kept.
 
     Args:
-      logits: returns those of at most 64 rows, to be overwritten.
-      logits_at: returns those of single rows and slots.
       count: N, videos.
       bits: [B, N/8] allowed, little bit first.
+      minimum: [B] of each row, in place of the policy's.
     """
-    best, values, filled = _bests(logits, count, bits, authors, policy)
+    best, values, filled = _bests(logits, count, bits, authors, policy, minimum)
     free = np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
-    return _explored(best, values, filled, free, logits_at, count, bits, policy, seeds)
+    return _explored(best, values, filled, free, logits, count, bits, policy, minimum, seeds)
 
 
 def _bests(
-    logits: Callable[[Ints], Floats], count: int, bits: NDArray[np.uint8], authors: Ints, policy: Policy
+    logits: Logits, count: int, bits: NDArray[np.uint8], authors: Ints, policy: Policy, minimum: Ints
 ) -> tuple[Ints, Floats, Ints]:
     """Return slots [B, K], logits [B, K] and how many of each row are filled.
 
@@ -182,7 +163,7 @@ def _bests(
         found = _candidates(logits, some, bits, count, wanted, masked)
         slots, logit = in_order(found, len(some))
         good = _admitted(slots, authors, policy)
-        best[some], values[some], filled[some] = _compact(slots, logit, good, policy)
+        best[some], values[some], filled[some] = _compact(slots, logit, good, policy, minimum[some])
         left: Ints = some[~found.whole & (good.sum(axis=1) < policy.size)]
         return left
 
@@ -201,13 +182,13 @@ def _bests(
 
 
 def _candidates(
-    logits: Callable[[Ints], Floats], rows: Ints, bits: NDArray[np.uint8], count: int, wanted: int, masked: bool
+    logits: Logits, rows: Ints, bits: NDArray[np.uint8], count: int, wanted: int, masked: bool
 ) -> Candidates:
     """Return candidates of rows that are allowed and finite; with `masked`, nothing else can push them out."""
     parts = []
     for start in range(0, len(rows), TILE):
         some = rows[start : start + TILE]
-        tile = logits(some)
+        tile = logits.tile(some)
         if masked:
             forbidden = np.unpackbits(~bits[some], axis=1, count=count, bitorder="little").view(bool)
             np.copyto(tile, -np.inf, where=forbidden)
@@ -227,22 +208,32 @@ def _admitted(slots: Ints, authors: Ints, policy: Policy) -> Bools:
     cap, width = policy.author_cap, slots.shape[1]
     if cap >= policy.size or width <= cap:
         return valid
-    by = authors[slots]
-    ordered = np.sort(np.where(valid, by, -1 - np.arange(width)), axis=1)
+    by = np.where(valid, authors[slots], -1 - np.arange(width))
+    ordered = np.sort(by, axis=1)
     crowded = np.flatnonzero((ordered[:, cap:] == ordered[:, :-cap]).any(axis=1))
     if len(crowded):
-        some = by[crowded]
-        earlier = np.tril(np.ones((width, width), bool), -1)
-        same = ((some[:, :, None] == some[:, None, :]) & earlier).sum(axis=2)
-        valid[crowded] &= same < cap
+        valid[crowded] &= _nth_of_equals(by[crowded]) < cap
     return valid
 
 
-def _compact(slots: Ints, values: Floats, good: Bools, policy: Policy) -> tuple[Ints, Floats, Ints]:
+def _nth_of_equals(values: Ints) -> Ints:
+    """Return for values [B, C] how many equal ones stand before each in its row."""
+    order = np.argsort(values, axis=1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=1)
+    place = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    begins = np.ones(values.shape, bool)
+    begins[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    nth = place - np.maximum.accumulate(np.where(begins, place, 0), axis=1)
+    found = np.empty_like(nth)
+    np.put_along_axis(found, order, nth, axis=1)
+    return found
+
+
+def _compact(slots: Ints, values: Floats, good: Bools, policy: Policy, minimum: Ints) -> tuple[Ints, Floats, Ints]:
     """Return the first K admitted slots of each row that exceed the threshold or fill the minimum."""
     rows = len(slots)
     place = np.cumsum(good, axis=1)
-    good = good & (place <= policy.size) & ((values > policy.logit) | (place <= policy.minimum))
+    good = good & (place <= policy.size) & ((values > policy.logit) | (place <= minimum[:, None]))
     row, column = np.nonzero(good)
     filled = np.bincount(row, minlength=rows)
     at = place[row, column] - 1
@@ -257,15 +248,16 @@ def _explored(
     values: Floats,
     filled: Ints,
     free: Ints,
-    logits_at: Callable[[Ints, Ints], Floats],
+    source: Logits,
     count: int,
     bits: NDArray[np.uint8],
     policy: Policy,
+    minimum: Ints,
     seeds: NDArray[np.uint64],
 ) -> Ranked:
     """Give positions to drawn videos; the best move down and drop out beyond K."""
     chance = (policy.exploration / np.maximum(free - filled, 1)).astype(np.float32)
-    length = np.minimum(policy.size, np.maximum(filled, np.minimum(policy.minimum, free)))
+    length = np.minimum(policy.size, np.maximum(filled, np.minimum(minimum, free)))
     drawn = explore(best, length, count, bits, policy.exploration, seeds)
     explored = drawn >= 0
     if not explored.any():
@@ -276,7 +268,7 @@ def _explored(
     slots = np.where(explored, drawn, np.where(from_best, np.take_along_axis(best, index, axis=1), -1))
     logits = np.where(from_best, np.take_along_axis(values, index, axis=1), np.float32(-np.inf))
     rows, positions = np.nonzero(explored)
-    logits[rows, positions] = logits_at(rows, slots[rows, positions])
+    logits[rows, positions] = source.at(rows, slots[rows, positions])
     taken = slots >= 0
     total = taken.sum(axis=1)
     holes = np.flatnonzero((taken != (np.arange(policy.size) < total[:, None])).any(axis=1))

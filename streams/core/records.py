@@ -18,8 +18,9 @@ from streams.core.behaviour import BEHAVIOUR_SIZE, expand, labels_of
 from streams.core.events import CERTAIN, EventType, Feedback, Record, Slate
 from streams.core.plan import Plan
 from streams.core.pool import FreshPool
-from streams.core.ports import Floats, Scorer
+from streams.core.ports import Floats
 from streams.core.ranking import Ranked
+from streams.core.slates import Order
 
 Ints = NDArray[np.int64]
 Pairs = list[tuple[bytes, bytes]]
@@ -111,11 +112,12 @@ def _packed_each(values: NDArray[Any]) -> list[msgspec.Raw]:
 
 @dataclass(frozen=True)
 class SlateRecords(Sequence[Slate]):
-    """Slates of one arm.
+    """Slates of a batch.
 
     Attributes:
       places: int64 [B], the events of the plan that made them.
       name: begins their ids.
+      arms, versions, trained: [B], whose slate it is, the model version that made it and what that had learned from.
       rest: propensity of positions that are not explored.
       scores: float32 [B, K].
     """
@@ -124,10 +126,10 @@ class SlateRecords(Sequence[Slate]):
     places: Ints
     ranked: Ranked
     name: str
-    arm: str
+    arms: list[str]
+    versions: list[int]
+    trained: list[int]
     rest: float
-    version: int
-    trained_through: int
     ids: list[list[str]]
     scores: Floats
     explored: list[list[int]]
@@ -151,16 +153,15 @@ class SlateRecords(Sequence[Slate]):
         return Slate(
             slate_id=f"{self.name}{offset}", user_id=event.user_id, event_id=event.event_id,
             event_time_ms=event.event_time_ms, made_ms=int(self.plan.now_ms[place]), state_offset=offset,
-            model_version=self.version, trained_through=self.trained_through, youngest_ms=youngest, oldest_ms=oldest,
+            model_version=self.versions[row], trained_through=self.trained[row], youngest_ms=youngest, oldest_ms=oldest,
             candidates=candidates, video_ids=self.ids[row], scores=self.scores[row, : len(self.ids[row])].tolist(),
             explored=self.explored[row], explored_propensity=float(self.ranked.chance[row]), propensity=self.rest,
-            arm=self.arm,
+            arm=self.arms[row],
         )  # fmt: skip
 
     def pairs(self) -> Pairs:
         """Return keys and values to be published."""
-        plan, places, name, arm = self.plan, self.places, self.name, self.arm
-        version, trained = self.version, self.trained_through
+        plan, places, name = self.plan, self.places, self.name
         events = plan.events
         (rest,) = _packed_each(np.array([self.rest]))
         return [
@@ -168,9 +169,11 @@ class SlateRecords(Sequence[Slate]):
                 f"{name}{offset}", user, event.event_id, event.event_time_ms, now, offset, version, trained, young, old,
                 fresh, ids, scores, positions, chance, rest, arm,
             )))
-            for event, user, offset, now, young, old, fresh, ids, scores, positions, chance in zip(
+            for event, user, offset, now, version, trained, arm, young, old, fresh, ids, scores, positions, chance
+            in zip(
                 [events[place] for place in places.tolist()], [plan.users[place] for place in places.tolist()],
-                plan.offsets[places].tolist(), plan.now_ms[places].tolist(), *self.ages, self.ids,
+                plan.offsets[places].tolist(), plan.now_ms[places].tolist(), self.versions, self.trained, self.arms,
+                *self.ages, self.ids,
                 packed_floats(self.scores, [len(ids) for ids in self.ids]), self.explored,
                 _packed_each(self.ranked.chance), strict=True,
             )
@@ -178,9 +181,10 @@ class SlateRecords(Sequence[Slate]):
 
 
 def slate_records(
-    plan: Plan, places: Ints, ranked: Ranked, name: str, arm: str, rest: float, pool: FreshPool, scorer: Scorer
+    plan: Plan, orders: Sequence[Order], ranked: Ranked, name: str, rest: float, pool: FreshPool
 ) -> SlateRecords:
-    """Return the slates of the events at `places`; `name` begins their ids."""
+    """Return the slates of all orders, as `rank_slates` made them; `name` begins their ids."""
+    places = np.concatenate([order.places for order in orders])
     ids = pool.ids[ranked.slots].tolist()
     size = ranked.slots.shape[1]
     for row in np.flatnonzero(ranked.count < size).tolist():
@@ -188,8 +192,11 @@ def slate_records(
     one = np.float32(1.0)
     scores = one / (one + np.exp(np.minimum(-ranked.logits, np.float32(80.0))))
     return SlateRecords(
-        plan, places, ranked, name, arm, rest, scorer.version, scorer.trained_through, ids, scores,
-        _explored(ranked), _ages(pool, plan.now_ms[places]),
+        plan, places, ranked, name,
+        [order.arm for order in orders for _ in order.places],
+        [order.scorer.version for order in orders for _ in order.places],
+        [order.scorer.trained_through for order in orders for _ in order.places],
+        rest, ids, scores, _explored(ranked), _ages(pool, plan.now_ms[places]),
     )  # fmt: skip
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.hashing import draws, uniforms
+from streams.core.logits import Drawn, Logits, Products, Same, Stacked
 from streams.core.pool import FreshPool
 from streams.core.ports import Floats, Scorer
-from streams.core.ranking import Policy, Ranked, rank, rank_products
+from streams.core.ranking import Policy, Ranked, rank_tiles
 
 Ints = NDArray[np.int64]
+POPULAR, RANDOM = "popular", "random"
 
 
 class Slated:
@@ -36,9 +38,9 @@ class Slated:
         self.hidden[places] = hidden
         self.bits[places] = bits
 
-    def keep(self, places: Ints, ranked: Ranked, rest: float, version: int) -> None:
+    def keep(self, places: Ints, ranked: Ranked, rest: float, versions: Ints) -> None:
         """Keep how slates were made."""
-        self.versions[places] = version
+        self.versions[places] = versions
         for place, explored, chance in zip(places.tolist(), ranked.explored, ranked.chance.tolist(), strict=True):
             self._kept[place] = set(np.flatnonzero(explored).tolist()), chance, rest
 
@@ -48,33 +50,49 @@ class Slated:
         return chance if position in explored else rest
 
 
+class Order(NamedTuple):
+    """Slates of one arm: the events that make them, and what orders their videos.
+
+    Attributes:
+      kind: `online` or `frozen` for the scorer's logits, else `popular` or `random`.
+      places: int64 [B].
+    """
+
+    arm: str
+    kind: str
+    scorer: Scorer
+    places: Ints
+
+
 def rank_slates(
-    slated: Slated,
-    places: Ints,
-    now_ms: Ints,
-    kind: str,
-    pool: FreshPool,
-    scorer: Scorer,
-    policy: Policy,
-    seeds: NDArray[np.uint64],
+    slated: Slated, orders: Sequence[Order], now_ms: Ints, pool: FreshPool, policy: Policy, seeds: NDArray[np.uint64]
 ) -> Ranked:
-    """Return the slates of the events at `places`.
+    """Return the slates of all orders, one below the other, ranked at once.
 
     Args:
-      kind: what orders the videos: the model for `online` and `frozen`, else `popular` or `random`.
+      now_ms, seeds: of every slate, in that order.
     """
     size = pool.size
-    bits = ~slated.bits[places] & fresh_bits(pool, now_ms)
-    authors = pool.authors[:size]
-    if kind not in ("random", "popular"):
-        queries = scorer.queries(slated.hidden[places])
-        return rank_products(queries, pool.encoded(scorer).keys[:size], bits, authors, policy, seeds)
-    if kind == "random":
-        logits = uniforms(draws(seeds, size)).astype(np.float32)
-    else:
-        logits = np.tile(np.log1p(pool.popularity[:size]).astype(np.float32), (len(places), 1))
-    allowed = np.unpackbits(bits, axis=1, count=size, bitorder="little").view(bool)
-    return rank(logits, allowed, authors, replace(policy, minimum=policy.size), seeds)
+    counts = [len(order.places) for order in orders]
+    bits = ~slated.bits[np.concatenate([order.places for order in orders])] & fresh_bits(pool, now_ms)
+    ends = np.cumsum(counts).tolist()
+    parts = [
+        _logits(order, slated, pool, seeds[end - count : end])
+        for order, count, end in zip(orders, counts, ends, strict=True)
+    ]
+    full = [order.kind in (POPULAR, RANDOM) for order in orders]
+    minimum = np.repeat(np.where(full, policy.size, policy.minimum), counts)
+    logits = parts[0] if len(parts) == 1 else Stacked(parts, counts)
+    return rank_tiles(logits, size, bits, pool.authors[:size], policy, minimum, seeds)
+
+
+def _logits(order: Order, slated: Slated, pool: FreshPool, seeds: NDArray[np.uint64]) -> Logits:
+    size = pool.size
+    if order.kind == RANDOM:
+        return Drawn(seeds, size)
+    if order.kind == POPULAR:
+        return Same(np.log1p(pool.popularity[:size]).astype(np.float32))
+    return Products(order.scorer.queries(slated.hidden[order.places]), pool.encoded(order.scorer).keys[:size])
 
 
 def fresh_bits(pool: FreshPool, now_ms: Ints) -> NDArray[np.uint8]:

@@ -32,6 +32,7 @@ from streams.core.layout import (
     steps_of,
     user_key,
 )
+from streams.core.migration import upgraded
 from streams.core.pool import FreshPool
 
 Ints = NDArray[np.int64]
@@ -312,6 +313,7 @@ class UserStates:
           StateError: the record has another layout or another hidden size.
         """
         row = self._row(user_id)
+        record = upgraded(record)
         shape = shape_of(record, self.shape)
         stored = np.zeros(1, row_type(shape))
         size = fixed_size(shape)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.core.behaviour import expand, log_gaps
 from streams.core.columns import Columns, StepConfig
@@ -26,10 +27,11 @@ from streams.core.pool import FreshPool
 from streams.core.ports import Floats, Scorer
 from streams.core.ranking import Ranked
 from streams.core.records import FeedbackRecords, SlateRecords, slate_records
-from streams.core.slates import Slated, rank_slates
+from streams.core.slates import Order, Slated, rank_slates
 from streams.core.state import UserStates
 
 Scorers = Callable[[str], Scorer]  # the serving model of an arm
+Shares = list[tuple[Scorer, NDArray[np.bool_] | None]]  # of the events of a batch; None for all
 
 _DIGITS = 19  # an offset has fewer
 
@@ -39,8 +41,8 @@ class Effects:
     """What a batch asks the shell to do.
 
     Attributes:
-      ranked: slates, a part for each arm.
-      labelled: feedback, a part for each stretch of the batch, in the order of the events.
+      ranked: slates, arm by arm, a part for each stretch of the batch.
+      labelled: feedback in the order of the events, a part for each stretch of the batch.
       touched: users whose state changed, in order.
       erased: what became of users who asked to be forgotten.
     """
@@ -58,8 +60,7 @@ class Effects:
 
     def slate_pairs(self) -> list[tuple[bytes, bytes]]:
         """Return keys and values of the slates to be published."""
-        parts = [part.pairs() for part in self.ranked]
-        return parts[0] if len(parts) == 1 else [pair for part in parts for pair in part]
+        return [pair for part in self.ranked for pair in part.pairs()]
 
     def feedback_pairs(self) -> list[tuple[bytes, bytes]]:
         """Return keys and values of the feedback to be published."""
@@ -146,12 +147,13 @@ class Partition:
         batch = Columns(plan, self.states, self.pool, self.config)
         waiting = {user: list(reversed(closings)) for user, closings in plan.closings.items()}
         slated = Slated(len(plan.events), self.config.shape.hidden, (self.pool.size + 7) // 8)
+        by_scorer = _by_scorer(batch, scorers)
         for wave in waves_of(batch.rows):
             live = wave[~batch.replayed[wave]] if batch.replayed.any() else wave
             if waiting:
                 self._close_before(wave, batch, waiting)
             if len(live):
-                self._wave(live, batch, slated, scorers, effects)
+                self._wave(live, batch, slated, by_scorer, effects)
         for user, closings in waiting.items():
             self._close(user, closings, len(plan.events), batch)
         self._finish(batch, slated, scorers, effects)
@@ -159,7 +161,7 @@ class Partition:
 
     # -- one wave ---------------------------------------------------------------------------------------------------
 
-    def _wave(self, live: Ints, batch: Columns, slated: Slated, scorers: Scorers, effects: Effects) -> None:
+    def _wave(self, live: Ints, batch: Columns, slated: Slated, by_scorer: Shares, effects: Effects) -> None:
         states, table = self.states, self.states.table
         rows = batch.rows[live]
         table["last_offset"][rows] = batch.plan.offsets[live]
@@ -179,10 +181,10 @@ class Partition:
         effects.counts[Join.JOINED] += int((going & ~slow).sum())
         batch.stepped[live] = going
         batch.slated[live] = (going | batch.opens[live]) & batch.last[live]
-        for arm, members in batch.arms.items():
+        for scorer, members in by_scorer:
             mine = live if members is None else live[members[live]]
             if len(mine):
-                self._advance(mine, batch, slated, scorers(arm), effects)
+                self._advance(mine, batch, slated, scorer, effects)
 
     def _advance(self, places: Ints, batch: Columns, slated: Slated, scorer: Scorer, effects: Effects) -> None:
         """Step and note what the slates of these events rest on."""
@@ -285,20 +287,21 @@ class Partition:
 
     def _finish(self, batch: Columns, slated: Slated, scorers: Scorers, effects: Effects) -> None:
         """Rank the slates, then make the records of the batch."""
-        plan = batch.plan
+        plan, pool = batch.plan, self.pool
         places = np.flatnonzero(batch.slated)
-        for arm, members in batch.arms.items():
-            mine = places if members is None else places[members[places]]
-            if len(mine):
-                scorer, kind = scorers(arm), self.config.arms.get(arm, "online")
-                seeds = seeds_of(self.number, plan.offsets[mine])
-                ranked = rank_slates(
-                    slated, mine, plan.now_ms[mine], kind, self.pool, scorer, self.config.policy, seeds
-                )
-                self._remember(mine, ranked, batch, slated, scorer)
-                name = f"{self.config.topic_key}{self.number}-"
-                made = slate_records(plan, mine, ranked, name, arm, self._rest, self.pool, scorer)
-                effects.ranked.append(made)
+        orders = [
+            Order(arm, self.config.arms.get(arm, "online"), scorers(arm), mine)
+            for arm, members in batch.arms.items()
+            if len(mine := places if members is None else places[members[places]])
+        ]
+        if orders:
+            mine = np.concatenate([order.places for order in orders])
+            seeds = seeds_of(self.number, plan.offsets[mine])
+            ranked = rank_slates(slated, orders, plan.now_ms[mine], pool, self.config.policy, seeds)
+            versions = np.repeat([order.scorer.version for order in orders], [len(order.places) for order in orders])
+            self._remember(mine, ranked, batch, slated, versions)
+            name = f"{self.config.topic_key}{self.number}-"
+            effects.ranked = [slate_records(plan, orders, ranked, name, self._rest, pool)]
         for entry, place in batch.unranked:
             entry.model_version = int(slated.versions[place])
             entry.propensity = slated.propensity(place, entry.position)
@@ -310,16 +313,16 @@ class Partition:
         effects.touched = dict.fromkeys(touched)
         effects.touched.update(dict.fromkeys(user for _, user, _ in batch.closed))
 
-    def _remember(self, places: Ints, ranked: Ranked, batch: Columns, slated: Slated, scorer: Scorer) -> None:
+    def _remember(self, places: Ints, ranked: Ranked, batch: Columns, slated: Slated, versions: Ints) -> None:
         """Note in the states, for the impressions to come, how the slates were made."""
         table, rows, ring = self.states.table, batch.rows[places], slated.places[places]
         masks = np.packbits(ranked.explored, axis=1, bitorder="little")
         table["slate_masks"][rows, ring, : masks.shape[1]] = masks  # of several slates of a row the last one stays
         table["slate_chances"][rows, ring] = ranked.chance
         table["slate_rests"][rows, ring] = self._rest
-        table["slate_versions"][rows, ring] = scorer.version
+        table["slate_versions"][rows, ring] = versions
         if batch.unranked:
-            slated.keep(places, ranked, self._rest, scorer.version)
+            slated.keep(places, ranked, self._rest, versions)
 
     def _feedback(self, batch: Columns, effects: Effects) -> None:
         plan, arm = batch.plan, self.config.arm
@@ -334,6 +337,16 @@ class Partition:
                 joined.append((place, 2, feedback_of(one, user, arm(user), inputs[place].tolist())))
         complete = np.flatnonzero(batch.stepped & ~batch.slow)
         effects.labelled = [FeedbackRecords(batch, complete, joined, batch.arm_names(complete.tolist(), self.config))]
+
+
+def _by_scorer(batch: Columns, scorers: Scorers) -> Shares:
+    """Return which events each scorer steps; several arms may share one."""
+    shares: dict[int, tuple[Scorer, NDArray[np.bool_] | None]] = {}
+    for arm, members in batch.arms.items():
+        scorer = scorers(arm)
+        _, others = shares.get(id(scorer), (scorer, None))
+        shares[id(scorer)] = scorer, members if others is None or members is None else others | members
+    return list(shares.values())
 
 
 def rebuild(states: UserStates, rows: Ints, pool: FreshPool, scorer: Scorer) -> Floats:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from streams.core.explore import TRIES, explore
 from streams.core.hashing import draws, event_keys, seeds_of, uniforms
-from streams.core.ranking import Policy, rank, rank_products
+from streams.core.logits import Drawn, Products, Same, Stacked
+from streams.core.ranking import Policy, rank, rank_tiles
 
 
 def plain(logits, allowed, authors, policy):
@@ -54,11 +55,40 @@ def test_a_slate_does_not_depend_on_the_batch(seed, cut):
     bits = np.packbits(rng.random((rows, count)) < rng.random(), axis=1, bitorder="little")
     authors, policy = rng.integers(0, 40, count), Policy(size=12, minimum=4, author_cap=2, exploration=0.3)
     seeds = seeds_of(3, np.arange(rows))
-    whole = rank_products(queries, keys, bits, authors, policy, seeds)
+    minimum = rng.integers(0, 13, rows)
+
+    def slates(some):
+        return rank_tiles(Products(queries[some], keys), count, bits[some], authors, policy, minimum[some], seeds[some])
+
+    whole = slates(np.arange(rows))
     for some in (np.arange(cut), np.arange(cut, rows), rng.permutation(rows)):
-        part = rank_products(queries[some], keys, bits[some], authors, policy, seeds[some])
+        part = slates(some)
         for name in ("slots", "logits", "count", "explored", "chance"):
             np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[some])
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32), st.lists(st.integers(1, 90), min_size=4, max_size=4))
+def test_orders_ranked_at_once_are_as_each_alone(seed, counts):
+    rng = np.random.default_rng(seed)
+    rows, count = sum(counts), 300
+    keys = rng.normal(size=(2, count, 6)).astype(np.float32)
+    queries = rng.normal(size=(rows, 6)).astype(np.float32)
+    bits = np.packbits(rng.random((rows, count)) < 0.5, axis=1, bitorder="little")
+    authors, policy = rng.integers(0, 40, count), Policy(size=12, author_cap=2, exploration=0.3)
+    seeds, minimum = seeds_of(3, np.arange(rows)), rng.integers(0, 13, rows)
+    popular = np.round(rng.random(count), 1).astype(np.float32)
+    ends = np.cumsum(counts)
+    spans = [slice(end - size, end) for end, size in zip(ends, counts, strict=True)]
+    parts = [
+        Products(queries[spans[0]], keys[0]), Same(popular), Products(queries[spans[2]], keys[1]),
+        Drawn(seeds[spans[3]], count),
+    ]  # fmt: skip
+    together = rank_tiles(Stacked(parts, counts), count, bits, authors, policy, minimum, seeds)
+    for part, span in zip(parts, spans, strict=True):
+        alone = rank_tiles(part, count, bits[span], authors, policy, minimum[span], seeds[span])
+        for name in ("slots", "logits", "count", "explored", "chance"):
+            np.testing.assert_array_equal(getattr(alone, name), getattr(together, name)[span])
 
 
 @settings(deadline=None, max_examples=60)

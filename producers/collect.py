@@ -1,0 +1,199 @@
+"""Collects records from a paged API into a topic, each once, whenever it is killed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from kafka import KafkaConsumer, TopicPartition
+from msgspec import structs
+
+from producers.cursor import CursorStore
+from producers.mapping import Mapping, id_of, key_of
+from producers.paging import Page
+from streams.codecs import BadRecord, encode
+from streams.config import Settings
+from streams.core.events import Event, Record, Video
+from streams.pseudonyms import Rename
+
+_QUIET_MS = 2000  # a poll of a topic that has more to give is never so long without a record
+
+
+@dataclass
+class Collected:
+    """What became of the items."""
+
+    pages: int = 0
+    items: int = 0
+    published: int = 0
+    repeated: int = 0
+    invalid: int = 0
+    recovered: int = 0  # found in the topic after a kill
+    retries: int = 0
+    cursor: str = ""
+
+
+class Source(Protocol):
+    """Where pages come from; `Pages`."""
+
+    retries: int
+
+    def page(self, cursor: str) -> Page:
+        """Return the page at a cursor."""
+
+
+class Log(Protocol):
+    """The topic; `TopicLog`."""
+
+    def ends(self) -> dict[int, int]:
+        """Return the end of each partition."""
+
+    def published(self, since: dict[int, int]) -> list[tuple[str, str]]:
+        """Return id and digest of what this collector published from these offsets on."""
+
+    def send(self, record: Record, record_id: str, digest: str) -> None:
+        """Publish a record; it is acknowledged by the next flush."""
+
+    def flush(self) -> None:
+        """Wait until all is acknowledged."""
+
+
+class Collector:
+    """Goes from page to page; see `CursorStore` for what makes it exact.
+
+    Args:
+      say: gets a sentence about the first invalid item of a run.
+      rename: gives a user the name that is known inside.
+    """
+
+    def __init__(
+        self, mapping: Mapping, source: Source, log: Log, store: CursorStore, say: Callable[[str], None],
+        rename: Rename = str,
+    ) -> None:  # fmt: skip
+        self._mapping, self._source, self._log, self._store, self._say = mapping, source, log, store, say
+        self._rename = rename
+        self.collected = Collected(cursor=store.cursor)
+
+    def recover(self) -> None:
+        """Find out what of an unfinished page is in the topic already."""
+        pending = self._store.pending
+        if pending is not None:
+            found = self._log.published(pending)
+            self._store.finish(found)
+            self.collected.recovered = len(found)
+
+    def step(self) -> bool:
+        """Collect one page; tell whether there is another."""
+        cursor = self._store.cursor
+        page = self._source.page(cursor)
+        new = self._new(page.items)
+        if new:
+            self._store.begin(self._log.ends())
+            for record_id, (digest, record) in new.items():
+                self._log.send(record, record_id, digest)
+            self._log.flush()
+        self._store.finish([(record_id, digest) for record_id, (digest, _) in new.items()], page.cursor)
+        counts = self.collected
+        counts.pages += 1
+        counts.published += len(new)
+        counts.cursor, counts.retries = self._store.cursor, self._source.retries
+        return page.more and page.cursor not in (None, cursor)
+
+    def result(self) -> dict[str, Any]:
+        """Return the counts, ready for JSON."""
+        return asdict(self.collected)
+
+    def _new(self, items: list[Any]) -> dict[str, tuple[str, Record]]:
+        """Return records that were not published, by id; of two with one id on a page the last holds."""
+        counts, found = self.collected, dict[str, tuple[str, Record]]()
+        for item in items:
+            counts.items += 1
+            try:
+                record = self._renamed(self._mapping.record(item))
+            except BadRecord as bad:
+                if not counts.invalid:
+                    self._say(f"an item cannot be used and is left out ({bad.detail})")
+                counts.invalid += 1
+                continue
+            digest = digest_of(record)
+            if self._store.digest(id_of(record)) == digest or id_of(record) in found:
+                counts.repeated += 1
+            if self._store.digest(id_of(record)) != digest:
+                found[id_of(record)] = digest, record
+        return found
+
+    def _renamed(self, record: Event | Video) -> Record:
+        return structs.replace(record, user_id=self._rename(record.user_id)) if isinstance(record, Event) else record
+
+
+def digest_of(record: Record) -> str:
+    """Return what tells a changed record from a repeated one; an event never changes."""
+    return "event" if isinstance(record, Event) else hashlib.sha256(encode(record)).hexdigest()[:32]
+
+
+class TopicLog:
+    """The topic that a collector publishes to.
+
+    Args:
+      sender: a `producers.sending.Sender`.
+      collector: its name, which its records carry in a header.
+    """
+
+    def __init__(self, settings: Settings, topic: str, sender: Any, collector: str) -> None:
+        self._bootstrap, self._topic, self._sender = settings.bootstrap.split(","), topic, sender
+        self._collector = collector.encode()
+
+    def ends(self) -> dict[int, int]:
+        """Return the end of each partition."""
+        consumer = self._consumer()
+        try:
+            return self._ends(consumer)
+        finally:
+            consumer.close()
+
+    def published(self, since: dict[int, int]) -> list[tuple[str, str]]:
+        """Return id and digest of what this collector published from these offsets on."""
+        consumer, found = self._consumer(), []
+        try:
+            ends = self._ends(consumer)
+            begins = consumer.beginning_offsets(self._partitions(consumer))
+            left = {tp for tp, first in begins.items() if max(since.get(tp.partition, 0), first) < ends[tp.partition]}
+            consumer.assign(list(left))
+            for tp in left:
+                consumer.seek(tp, max(since.get(tp.partition, 0), begins[tp]))
+            while left:
+                for records in consumer.poll(timeout_ms=_QUIET_MS).values():
+                    found += [pair for record in records if (pair := self._mine(record)) is not None]
+                left = {tp for tp in left if consumer.position(tp) < ends[tp.partition]}
+        finally:
+            consumer.close()
+        return found
+
+    def send(self, record: Record, record_id: str, digest: str) -> None:
+        """Publish a record; it is acknowledged by the next flush."""
+        headers = [("collector", self._collector), ("record", f"{digest} {record_id}".encode())]
+        self._sender.send(self._topic, key_of(record), record, headers=headers)
+
+    def flush(self) -> None:
+        """Wait until all is acknowledged."""
+        self._sender.flush()
+
+    def _consumer(self) -> Any:
+        return KafkaConsumer(
+            bootstrap_servers=self._bootstrap, group_id=None, enable_auto_commit=False, metrics_enabled=False
+        )
+
+    def _partitions(self, consumer: Any) -> list[Any]:
+        return [TopicPartition(self._topic, number) for number in consumer.partitions_for_topic(self._topic) or ()]
+
+    def _ends(self, consumer: Any) -> dict[int, int]:
+        return {tp.partition: end for tp, end in consumer.end_offsets(self._partitions(consumer)).items()}
+
+    def _mine(self, record: Any) -> tuple[str, str] | None:
+        headers = dict(record.headers or ())
+        if headers.get("collector") != self._collector or "record" not in headers:
+            return None
+        digest, _, record_id = headers["record"].decode("utf-8", "replace").partition(" ")
+        return record_id, digest

@@ -1,0 +1,67 @@
+"""Examples of every command, shown at the end of its `--help` and in the reference.
+
+They stand together so that a test can hold them against the commands that there are, and parse each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import typer
+
+EXAMPLES: Mapping[str, tuple[str, ...]] = {
+    "demo": ("freshloop demo", "freshloop demo --for 120 --workers 2 --json"),
+    "doctor": ("freshloop doctor", "FRESHLOOP_BROKERS=kafka-1:9092 freshloop doctor --json"),
+    "console": ("freshloop console", "freshloop console --port 8080"),
+    "broker up": ("freshloop broker up", "FRESHLOOP_BROKER_PORT=9092 freshloop broker up --json"),
+    "broker run": ("freshloop broker run",),
+    "broker down": ("freshloop broker down",),
+    "broker status": ("freshloop broker status --json",),
+    "broker wipe": ("freshloop broker wipe --yes",),
+    "topics create": ("freshloop topics create", "FRESHLOOP_PARTITIONS=16 freshloop topics create"),
+    "topics check": ("freshloop topics check --json",),
+    "schemas": ("freshloop schemas events", "freshloop schemas --out schemas"),
+    "worker": ("freshloop worker --name w1", "freshloop worker --name w2 --metrics-port 19101 --http-port 19081"),
+    "trainer": ("freshloop trainer", "FRESHLOOP_TRAIN_EXAMPLES=20000 freshloop trainer --loglevel debug"),
+    "simulate": (
+        "freshloop simulate --for 60",
+        "freshloop simulate --arms online,frozen,popular,random --rate 1000 --json",
+    ),
+    "collect": (
+        "freshloop collect docs/examples/collect-videos.toml",
+        "freshloop collect docs/examples/collect-events.toml --follow --every 10",
+    ),
+    "replay": (
+        "freshloop replay kuairand --workers 1 --json",
+        "freshloop replay interactions clicks.csv --user visitor --item product --time ts --workers 1",
+    ),
+    "tail": ("freshloop tail --user u17", "freshloop tail --json --limit 5 --from-start"),
+    "explain": ("freshloop explain u17", "freshloop explain u17 --top 3 --json"),
+    "models list": ("freshloop models list --last 5",),
+    "models show": ("freshloop models show 12 --json",),
+    "models promote": ("freshloop models promote 12 --reason 'checked by hand'",),
+    "models rollback": ("freshloop models rollback", "freshloop models rollback 9 --reason 'reward fell'"),
+    "evaluate": (
+        "freshloop evaluate --format kuairand --seeds 1,2 --report out --json",
+        "freshloop evaluate --format interactions --warm clicks.csv --user visitor --item product --time ts",
+    ),
+    "report": ("freshloop report", "freshloop report --out yesterday.html --cluster --limit 500000"),
+    "bench pipeline": ("freshloop bench pipeline --rounds 3 --only limit,freshloop --json",),
+    "bench latency": ("freshloop bench latency --seconds 30 --json",),
+    "bench state": ("freshloop bench state --users 100000 --rounds 3 --json",),
+    "embed": ("freshloop embed clip.mp4 other.mp4", "freshloop embed --halves clip.mp4 other.mp4 --json"),
+    "content train": ("freshloop content train --creators 300 --steps 600",),
+    "content evaluate": ("freshloop content evaluate --topics 16 --seed 77 --json",),
+}
+
+
+def add_examples(app: typer.Typer, examples: Mapping[str, tuple[str, ...]] = EXAMPLES, path: str = "") -> None:
+    """Show examples at the end of the help of every command below `app`; `path` leads to it."""
+    for info in app.registered_commands:
+        name = info.name or (info.callback.__name__.replace("_", "-") if info.callback else "")
+        lines = examples.get(f"{path}{name}")
+        if lines:
+            info.epilog = "\n\n".join(("Examples:", *lines))
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            add_examples(group.typer_instance, examples, f"{path}{group.name} ")

@@ -11,6 +11,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from streams.config import Settings
+from streams.security import kafka_options
 from streams.topics import Topics
 
 _FETCH_BYTES = 4 << 20  # a chunk of weights is 900 kB
@@ -23,7 +24,7 @@ class Intake:
         """Args: settings: name the cluster. The consumer connects here."""
         topics = Topics(settings)
         self._consumer = KafkaConsumer(
-            bootstrap_servers=settings.bootstrap.split(","),
+            **kafka_options(settings),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=100,

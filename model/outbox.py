@@ -13,6 +13,7 @@ from model.weights import Weights, to_bytes
 from streams.codecs import encode
 from streams.config import Settings
 from streams.core.erasure import Erasure, Receipt
+from streams.security import kafka_options
 from streams.topics import Topics
 
 TIMEOUT_S = 30.0
@@ -28,9 +29,7 @@ class Outbox:
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._topic, self._receipts = Topics(settings).models, Topics(settings).receipts
         self._registry, self._frozen_after = registry, settings.frozen_after
-        self._producer = KafkaProducer(
-            bootstrap_servers=settings.bootstrap.split(","), acks="all", max_request_size=2 << 20, linger_ms=0
-        )
+        self._producer = KafkaProducer(**kafka_options(settings), acks="all", max_request_size=2 << 20, linger_ms=0)
 
     def close(self) -> None:
         """Flush and disconnect."""

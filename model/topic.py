@@ -14,6 +14,7 @@ from model.config import model_config
 from model.publish import Piece
 from model.registry import Registry
 from streams.config import ConfigError, Settings
+from streams.security import kafka_options
 from streams.topics import Topics
 
 TIMEOUT_S = 30.0
@@ -74,7 +75,7 @@ def read(settings: Settings) -> Snapshot:
 
 def _consumer(settings: Settings) -> KafkaConsumer:
     return KafkaConsumer(
-        bootstrap_servers=settings.bootstrap.split(","),
+        **kafka_options(settings),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=_LARGEST,
@@ -100,9 +101,7 @@ def send(settings: Settings, batches: Sequence[Sequence[Piece]]) -> None:
     """
     topic = Topics(settings).models
     with _explained(settings):
-        producer = KafkaProducer(
-            bootstrap_servers=settings.bootstrap.split(","), acks="all", max_request_size=_LARGEST, linger_ms=0
-        )
+        producer = KafkaProducer(**kafka_options(settings), acks="all", max_request_size=_LARGEST, linger_ms=0)
         with closing(producer):
             for batch in batches:
                 sent = [producer.send(topic, key=piece.key, value=piece.value, partition=0) for piece in batch]

@@ -15,6 +15,7 @@ from streams.clock import Clock
 from streams.codecs import encode
 from streams.config import ConfigError, Settings
 from streams.core.events import Event
+from streams.security import kafka_options
 from streams.topics import Topics
 
 _POLL_RECORDS = 2000
@@ -30,7 +31,7 @@ class Outbox:
         topics = Topics(settings)
         self._events, self._videos = topics.events, topics.videos
         self._producer = KafkaProducer(
-            bootstrap_servers=settings.bootstrap.split(","),
+            **kafka_options(settings),
             acks="all",
             linger_ms=5,
             batch_size=128 << 10,
@@ -97,7 +98,7 @@ class Inbox:
         self._bootstrap = settings.bootstrap
         topic = Topics(settings).recommendations
         self._consumer = KafkaConsumer(
-            bootstrap_servers=settings.bootstrap.split(","),
+            **kafka_options(settings),
             group_id=None,
             enable_auto_commit=False,
             check_crcs=False,  # in pure Python that alone would take a tenth of a core

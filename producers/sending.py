@@ -11,6 +11,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from streams.codecs import encode
 from streams.config import ConfigError, Settings
 from streams.core.events import Record
+from streams.security import kafka_options
 
 FLUSH_S = 60.0
 
@@ -26,7 +27,7 @@ class Sender:
         """Args: settings: name the cluster; the producer connects here."""
         self._bootstrap = settings.bootstrap
         self._producer = KafkaProducer(
-            bootstrap_servers=settings.bootstrap.split(","),
+            **kafka_options(settings),
             acks="all",
             enable_idempotence=True,
             linger_ms=5,

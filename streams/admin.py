@@ -14,6 +14,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, Me
 from kafka.errors import KafkaError, for_code
 
 from streams.config import ConfigError, Settings
+from streams.security import kafka_options
 from streams.topics import Topics, TopicSpec
 
 log = logging.getLogger("freshloop.worker")
@@ -49,7 +50,7 @@ def admin_client(settings: Settings) -> Iterator[KafkaAdminClient]:
         raise _unreachable(settings)
     try:
         client = KafkaAdminClient(
-            bootstrap_servers=settings.bootstrap.split(","),
+            **kafka_options(settings),
             bootstrap_timeout_ms=int(CONNECT_TIMEOUT_S * 1000),
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )

@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from streams import failpoints
 from streams.config import Settings
 from streams.publisher import Publisher
+from streams.security import aio_options
 from streams.state_store import META_KEY, Meta, StateStore, StoreError
 
 OWNER_KEY = b"o"  # of the record with which an owner begins; recovery passes over it
@@ -88,7 +89,7 @@ class FencedPublisher(Publisher):
 
 async def ends_of(settings: Settings, topic: str, partitions: list[int]) -> dict[int, int]:
     """Return the end offsets of partitions."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**aio_options(settings), enable_auto_commit=False)
     await consumer.start()
     try:
         found = await consumer.end_offsets([TopicPartition(topic, number) for number in partitions])
@@ -105,7 +106,7 @@ async def recover(store: StateStore, topic: str, partition: int, settings: Setti
     """
     tp = TopicPartition(topic, partition)
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest",
+        **aio_options(settings), enable_auto_commit=False, auto_offset_reset="earliest",
         max_partition_fetch_bytes=8 << 20,
     )  # fmt: skip
     await consumer.start()

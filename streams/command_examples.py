@@ -37,6 +37,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "tail": ("freshloop tail --user u17", "freshloop tail --json --limit 5 --from-start"),
     "explain": ("freshloop explain u17", "freshloop explain u17 --top 3 --json"),
+    "forget": ("freshloop forget u17 --json", "freshloop forget u17 --verify"),
+    "consent": ("freshloop consent u17",),
     "models list": ("freshloop models list --last 5",),
     "models show": ("freshloop models show 12 --json",),
     "models promote": ("freshloop models promote 12 --reason 'checked by hand'",),

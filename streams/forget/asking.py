@@ -19,6 +19,7 @@ from streams.config import ConfigError, Settings
 from streams.core.erasure import Receipt
 from streams.core.events import Event, EventType, Source
 from streams.pseudonyms import pseudonyms
+from streams.security import kafka_options
 from streams.topics import Topics
 
 TIMEOUT_S = 30.0
@@ -90,13 +91,13 @@ def _send(settings: Settings, topic: str, user_id: str, kind: EventType) -> tupl
         event_id=f"{kind.value}-{uuid.uuid4()}", user_id=user, type=kind, event_time_ms=Clock().now_ms(),
         source=Source.ORGANIC,
     )  # fmt: skip
-    with closing(KafkaProducer(bootstrap_servers=settings.bootstrap.split(","), acks="all")) as producer:
+    with closing(KafkaProducer(**kafka_options(settings), acks="all")) as producer:
         done = producer.send(topic, encode(event), user.encode()).get(timeout=TIMEOUT_S)
     return int(done.partition), int(done.offset)
 
 
 def _consumer(settings: Settings) -> KafkaConsumer:
-    return KafkaConsumer(bootstrap_servers=settings.bootstrap.split(","), group_id=None, enable_auto_commit=False)
+    return KafkaConsumer(**kafka_options(settings), group_id=None, enable_auto_commit=False)
 
 
 def _collect(consumer: Any, asked: Asked, wait_s: float) -> None:

@@ -15,6 +15,7 @@ from streams.admin import admin_client
 from streams.changelog import OWNER_KEY
 from streams.config import ConfigError, Settings
 from streams.forget.needle import Needle
+from streams.security import kafka_options
 from streams.topics import TopicSpec
 
 Say = Callable[[str], None]
@@ -85,7 +86,7 @@ def compacting(settings: Settings, topic: str) -> Iterator[None]:
 
 def nudge(settings: Settings, spec: TopicSpec) -> None:
     """Write a record that means nothing to each partition of the changelog, so that the segment before it is closed."""
-    with closing(KafkaProducer(bootstrap_servers=settings.bootstrap.split(","), acks="all")) as producer:
+    with closing(KafkaProducer(**kafka_options(settings), acks="all")) as producer:
         for number in range(spec.partitions):
             producer.send(spec.name, key=OWNER_KEY, value=b"compaction", partition=number)
         producer.flush(timeout=QUIET_S)
@@ -93,7 +94,7 @@ def nudge(settings: Settings, spec: TopicSpec) -> None:
 
 def _consumer(settings: Settings) -> Any:
     return KafkaConsumer(
-        bootstrap_servers=settings.bootstrap.split(","), group_id=None, enable_auto_commit=False, check_crcs=False,
+        **kafka_options(settings), group_id=None, enable_auto_commit=False, check_crcs=False,
         auto_offset_reset="earliest", max_poll_records=5000, max_partition_fetch_bytes=4 << 20, fetch_max_wait_ms=100,
     )  # fmt: skip
 

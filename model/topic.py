@@ -14,7 +14,7 @@ from model.config import model_config
 from model.publish import Piece
 from model.registry import Registry
 from streams.config import ConfigError, Settings
-from streams.security import kafka_options
+from streams.security import kafka_options, refusal
 from streams.topics import Topics
 
 TIMEOUT_S = 30.0
@@ -47,7 +47,8 @@ def _explained(settings: Settings) -> Iterator[None]:
     try:
         yield
     except KafkaError as error:
-        raise ConfigError(f"the Kafka cluster at {settings.bootstrap} fails: {error}") from None
+        said = refusal(settings, error) or f"the Kafka cluster at {settings.bootstrap} fails: {error}"
+        raise ConfigError(said) from None
 
 
 def read(settings: Settings) -> Snapshot:

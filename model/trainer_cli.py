@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, 
 from streams.admin import require_topics
 from streams.clock import Clock
 from streams.config import ConfigError, Settings, load_settings
+from streams.security import refusal
 
 if TYPE_CHECKING:
     from model.trainer import Trainer
@@ -65,6 +66,8 @@ def run_trainer(settings: Settings, metrics_port: int) -> None:
         with built_trainer(settings, metrics) as one:
             one.run(stop)
     except KafkaError as error:
+        if said := refusal(settings, error):
+            raise ConfigError(said) from None
         log.error(
             "Kafka failed, so the trainer ends, and goes on from the version in service when it is started: %s", error
         )

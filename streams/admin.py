@@ -14,7 +14,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, Me
 from kafka.errors import KafkaError, for_code
 
 from streams.config import ConfigError, Settings
-from streams.security import kafka_options
+from streams.security import kafka_options, refusal
 from streams.topics import Topics, TopicSpec
 
 log = logging.getLogger("freshloop.worker")
@@ -54,12 +54,15 @@ def admin_client(settings: Settings) -> Iterator[KafkaAdminClient]:
             bootstrap_timeout_ms=int(CONNECT_TIMEOUT_S * 1000),
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
-    except (KafkaError, OSError):
+    except (KafkaError, OSError) as error:
+        if said := refusal(settings, error):
+            raise ConfigError(said) from None
         raise _unreachable(settings) from None
     try:
         yield client
     except KafkaError as error:
-        raise ConfigError(f"the Kafka cluster at {settings.bootstrap} refuses: {error}") from None
+        said = refusal(settings, error) or f"the Kafka cluster at {settings.bootstrap} refuses: {error}"
+        raise ConfigError(said) from None
     finally:
         client.close()
 

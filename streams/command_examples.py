@@ -17,6 +17,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "broker run": ("freshloop broker run",),
     "broker down": ("freshloop broker down",),
     "broker status": ("freshloop broker status --json",),
+    "broker users": ("FRESHLOOP_BROKER_SECURED=true freshloop broker users",),
     "broker wipe": ("freshloop broker wipe --yes",),
     "topics create": ("freshloop topics create", "FRESHLOOP_PARTITIONS=16 freshloop topics create"),
     "topics check": ("freshloop topics check --json",),

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
+from aiokafka.errors import TopicAuthorizationFailedError as AioTopicAuthorizationFailedError
+from kafka.errors import SaslAuthenticationFailedError, TopicAuthorizationFailedError
+
 from streams.config import ConfigError, Settings
 
 
@@ -55,6 +58,24 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
         ) from None
     context.check_hostname = settings.kafka_check_hostname
     return context
+
+
+def refusal(settings: Settings, error: BaseException) -> str | None:
+    """Return one sentence for what a cluster refuses a user, None when that is not what happened."""
+    user = f"user {settings.kafka_user!r}" if settings.kafka_user else "a client without a user name"
+    if isinstance(error, (TopicAuthorizationFailedError, AioTopicAuthorizationFailedError)):
+        named = error.args[0] if error.args else ""
+        topics = ", ".join(sorted(map(str, named))) if isinstance(named, (set, frozenset, list, tuple)) else str(named)
+        return (
+            f"the cluster at {settings.bootstrap} refuses: {user} has no right to topic {topics}; set "
+            "FRESHLOOP_KAFKA_USER to one who may, or give the right (docs/security.md)"
+        )
+    if isinstance(error, SaslAuthenticationFailedError):
+        return (
+            f"the cluster at {settings.bootstrap} does not let {user} in; set FRESHLOOP_KAFKA_USER and "
+            "FRESHLOOP_KAFKA_PASSWORD"
+        )
+    return None
 
 
 def _common(settings: Settings) -> dict[str, Any]:

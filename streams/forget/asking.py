@@ -19,7 +19,7 @@ from streams.config import ConfigError, Settings
 from streams.core.erasure import Receipt
 from streams.core.events import Event, EventType, Source
 from streams.pseudonyms import pseudonyms
-from streams.security import kafka_options
+from streams.security import kafka_options, refusal
 from streams.topics import Topics
 
 TIMEOUT_S = 30.0
@@ -69,7 +69,8 @@ def forget(settings: Settings, user_id: str, wait_s: float, say: Callable[[str],
             _collect(consumer, asked, wait_s)
             return asked
     except KafkaError as error:
-        raise ConfigError(f"the Kafka cluster at {settings.bootstrap} fails: {error}") from None
+        said = refusal(settings, error) or f"the Kafka cluster at {settings.bootstrap} fails: {error}"
+        raise ConfigError(said) from None
 
 
 def consent(settings: Settings, user_id: str) -> Asked:
@@ -81,7 +82,8 @@ def consent(settings: Settings, user_id: str) -> Asked:
     try:
         return Asked(*_send(settings, Topics(settings).events, user_id, EventType.CONSENT))
     except KafkaError as error:
-        raise ConfigError(f"the Kafka cluster at {settings.bootstrap} fails: {error}") from None
+        said = refusal(settings, error) or f"the Kafka cluster at {settings.bootstrap} fails: {error}"
+        raise ConfigError(said) from None
 
 
 def _send(settings: Settings, topic: str, user_id: str, kind: EventType) -> tuple[int, int]:

@@ -189,6 +189,11 @@ def _advice(problems: list[Problem]) -> str:
 
 
 def _unreachable(settings: Settings) -> BrokerUnreachable:
+    if settings.kafka_security != "PLAINTEXT" and any(accepts(server) for server in settings.bootstrap.split(",")):
+        return BrokerUnreachable(
+            f"the cluster at {settings.bootstrap} does not let user {settings.kafka_user!r} in by "
+            f"{settings.kafka_security}: check FRESHLOOP_KAFKA_USER, FRESHLOOP_KAFKA_PASSWORD and FRESHLOOP_KAFKA_CA"
+        )
     return BrokerUnreachable(
         f"no Kafka broker answers at {settings.bootstrap}; "
         "start one with 'freshloop broker up' or set FRESHLOOP_BROKERS"

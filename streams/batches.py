@@ -8,8 +8,8 @@ per message. What is replaced here is pinned by version and watched by `tests/un
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any, cast
 
@@ -41,6 +41,17 @@ class Batch:
     begin: int
     end: int
     epoch: int
+
+
+def cut(batch: Batch, offsets: Sequence[int]) -> list[Batch]:
+    """Return a batch in parts that begin at these offsets, as far as they lie within it; no part is without records."""
+    parts, begin = [], batch.begin
+    for end in [*sorted(offset for offset in offsets if batch.begin < offset < batch.end), batch.end]:
+        records = [record for record in batch.records if begin <= record.offset < end]
+        if records:
+            parts.append(replace(batch, records=records, begin=begin, end=end))
+            begin = end
+    return parts
 
 
 class Overslept(Exception):

@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from streams import failpoints
 from streams.config import Settings
+from streams.journal import JOURNAL_KEY, Entry, encode_entry
 from streams.publisher import Publisher
 from streams.security import aio_options
 from streams.state_store import META_KEY, Meta, StateStore, StoreError
@@ -50,6 +51,14 @@ class Changelog:
         """
         records: list[tuple[bytes, bytes | None]] = [*packed.items(), (META_KEY, msgspec.msgpack.encode(meta))]
         return await self._publisher.publish(self._topic, self._partition, records)
+
+    async def note(self, entry: Entry) -> None:
+        """Write an entry of the journal.
+
+        Raises:
+          PublishError: not acknowledged, because another owner has begun for one.
+        """
+        await self._publisher.publish(self._topic, self._partition, [(entry.key(), encode_entry(entry))])
 
     async def recover(self, store: StateStore) -> int:
         """Bring a store up to the changelog's end; return how many records were read.
@@ -127,6 +136,7 @@ async def recover(store: StateStore, topic: str, partition: int, settings: Setti
             records = fetched.get(tp, [])
             read += len(records)
             if records:
+                store.keep({record.key: record.value for record in records if record.key[:1] == JOURNAL_KEY})
                 store.absorb([(record.key, record.value) for record in records], records[-1].offset + 1)
                 failpoints.reached("recovery-part")
         store.purge()

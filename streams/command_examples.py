@@ -40,6 +40,14 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "explain": ("freshloop explain u17", "freshloop explain u17 --top 3 --json"),
     "forget": ("freshloop forget u17 --json", "freshloop forget u17 --verify"),
     "consent": ("freshloop consent u17",),
+    "dead-letters list": (
+        "freshloop dead-letters list --newest 50",
+        "freshloop dead-letters list --reason invalid --json",
+    ),
+    "dead-letters replay": (
+        "freshloop dead-letters replay --reason crashes",
+        "freshloop dead-letters replay --number 17",
+    ),
     "models list": ("freshloop models list --last 5",),
     "models show": ("freshloop models show 12 --json",),
     "models promote": ("freshloop models promote 12 --reason 'checked by hand'",),

@@ -100,6 +100,9 @@ class Settings(BaseSettings):
         0, description="Write states in this earlier layout while workers of an earlier version run; 0: the present."
     )
     failpoint: str = Field("", description="For tests: POINT[:COUNT[:ACTION]] at which a worker fails; empty: nowhere.")
+    user_events_per_minute: Annotated[int, Field(ge=0)] = Field(
+        1200, description="Events of one user in a minute; beyond it they are only counted; 0: no limit."
+    )
     slates: Literal["every", "latest"] = Field("every", description="A slate per event, or a user's latest per batch.")
 
     # Feed

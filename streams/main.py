@@ -33,6 +33,7 @@ from producers.simulate_cli import simulate
 from streams.command_examples import add_examples
 from streams.config import ConfigError, Settings, load_settings
 from streams.forget.cli import consent, forget
+from streams.letters_cli import letters_app
 from streams.schemas import TopicRecord, topic_records
 from streams.topics import Topics
 
@@ -47,6 +48,7 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(broker_app, name="broker")
 app.add_typer(topics_app, name="topics")
 app.add_typer(models_app, name="models")
+app.add_typer(letters_app, name="dead-letters")
 app.command()(demo)
 app.command()(doctor)
 app.command("console")(console_command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from streams.attempts import Attempts
 from streams.changelog import Changelog
 from streams.core.erasure import is_right, mark_of, parts_of
 from streams.core.events import Event, EventType
@@ -12,7 +13,10 @@ from streams.core.layout import LAYOUT, chunk_key, chunks_of, last_offset_of, us
 from streams.core.migration import downgraded
 from streams.core.plan import Arrivals, Plan
 from streams.core.step import Effects, Partition, Scorers
+from streams.journal import Journal
 from streams.state_store import Meta, StateStore
+
+SCRUB_PAUSE_S = 5.0  # between two rewritings of a store
 
 
 class OwnedPartition:
@@ -26,10 +30,18 @@ class OwnedPartition:
       turn: counts the calls of `pack`.
       scrubbing: removes what was erased from the store's files.
       tail: the last batch whose writes are under way; each waits for the one before it.
+      journalled: the last entry of the journal whose write is under way; slates wait for it.
     """
 
     def __init__(
-        self, core: Partition, store: StateStore, changelog: Changelog, now: float, layout: int = LAYOUT
+        self,
+        core: Partition,
+        store: StateStore,
+        changelog: Changelog,
+        now: float,
+        attempts: Attempts,
+        replay_until: int = 0,
+        layout: int = LAYOUT,
     ) -> None:
         self.core = core
         self.store = store
@@ -37,8 +49,12 @@ class OwnedPartition:
         self.next_offset = store.meta.applied_through
         self.moved_at = now
         self.tail: asyncio.Task[None] | None = None
+        self.journalled: asyncio.Task[None] | None = None
+        self.attempts = attempts
+        self.journal = Journal(store.journal(), store.meta.applied_through, replay_until)
         self.turn = 0
         self.scrubbing: asyncio.Task[None] | None = None
+        self._scrubbed_at = now - SCRUB_PAUSE_S
         self._layout = layout
         self._in_flight: dict[str, int] = {}
         core.watermark_ms = store.meta.watermark_ms
@@ -52,9 +68,10 @@ class OwnedPartition:
         return done and self.next_offset == self.store.meta.applied_through
 
     async def close(self) -> None:
-        """Close the store and the changelog."""
+        """Close the store, the changelog and the note of what is being applied."""
         if self.scrubbing is not None:
             await asyncio.wait([self.scrubbing])
+        self.attempts.close()
         self.store.close()
         await self.changelog.stop()
 
@@ -146,13 +163,18 @@ class OwnedPartition:
             states = {key: downgraded(one, self._layout) if key[:1] == b"u" else one for key, one in states.items()}
         return packed | states
 
-    async def scrub(self) -> None:
+    def needs_scrub(self, now: float) -> bool:
+        """Tell whether something was erased that may stand in the store's files, and the disk had a rest."""
+        return self.store.scrub_due and self.scrubbing is None and now - self._scrubbed_at > SCRUB_PAUSE_S
+
+    async def scrub(self, now: float) -> None:
         """Remove what was erased from the store's files too: rewrite them, then begin a new list of them.
 
         Rewriting is done in a thread, since it takes about a second for each 50 MB; reads and writes go on.
         """
         await asyncio.to_thread(self.store.compact)
         self.store.renew()
+        self.scrubbing, self._scrubbed_at = None, now
 
     def progress(self, end: int) -> Meta:
         """Return the progress once every event below `end` is applied."""

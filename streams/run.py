@@ -53,6 +53,10 @@ class RegistryVersions:
         """Return the scorer of the first version that learned from so many feedback records."""
         return _scorer(self._registry.first_at_least(trained_through))
 
+    def version(self, number: int) -> Scorer | None:
+        """Return the scorer of a version that can serve, whether or not it does."""
+        return _scorer(self._registry.version(number))
+
 
 class ServedVersions:
     """Model versions as the API sees them: what the worker's registry knows, and changes through the topic."""

@@ -33,6 +33,7 @@ class StepConfig:
     latest_only: bool = False
     topic_key: str = ""  # distinguishes slates of a topic that was deleted and made again
     arms: dict[str, str] = field(default_factory=dict)  # policies by arm: online, frozen, popular or random
+    user_limit: int = 0  # events of a user in a minute of the watermark, beyond it they are only counted; 0 for none
 
     def __post_init__(self) -> None:
         if self.policy.size > self.shape.positions:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.behaviour import expand, log_gaps
+from streams.core.behaviour import MAX_WATCH_RATIO, expand, log_gaps
 from streams.core.columns import Columns, StepConfig
 from streams.core.erasure import Erased, mark_of
 from streams.core.events import EventType, Feedback, Slate
@@ -33,6 +33,7 @@ from streams.core.state import UserStates
 Scorers = Callable[[str], Scorer]  # the serving model of an arm
 Shares = list[tuple[Scorer, NDArray[np.bool_] | None]]  # of the events of a batch; None for all
 
+_MINUTE_MS = 60_000
 _DIGITS = 19  # an offset has fewer
 
 
@@ -163,8 +164,10 @@ class Partition:
 
     def _wave(self, live: Ints, batch: Columns, slated: Slated, by_scorer: Shares, effects: Effects) -> None:
         states, table = self.states, self.states.table
+        table["last_offset"][batch.rows[live]] = batch.plan.offsets[live]
+        if self.config.user_limit:
+            live = self._within_limit(live, batch, effects)
         rows = batch.rows[live]
-        table["last_offset"][rows] = batch.plan.offsets[live]
         marked = batch.seen[live]
         if marked.any():
             some = live[marked]
@@ -185,6 +188,18 @@ class Partition:
             mine = live if members is None else live[members[live]]
             if len(mine):
                 self._advance(mine, batch, slated, scorer, effects)
+
+    def _within_limit(self, live: Ints, batch: Columns, effects: Effects) -> Ints:
+        """Count the events of distinct users towards their minute; return those that are not beyond the limit."""
+        table, rows = self.states.table, batch.rows[live]
+        minutes = (batch.plan.now_ms[live] // _MINUTE_MS).astype(np.uint32)
+        counts = np.where(table["minute"][rows] == minutes, table["minute_events"][rows], 0) + 1
+        table["minute"][rows], table["minute_events"][rows] = minutes, counts
+        within = counts <= self.config.user_limit
+        if within.all():
+            return live
+        effects.counts["limited"] += int((~within).sum())
+        return live[within]
 
     def _advance(self, places: Ints, batch: Columns, slated: Slated, scorer: Scorer, effects: Effects) -> None:
         """Step and note what the slates of these events rest on."""
@@ -309,6 +324,8 @@ class Partition:
         touched = plan.users if not batch.replayed.any() else [
             user for user, replayed in zip(plan.users, batch.replayed.tolist(), strict=True) if not replayed
         ]  # fmt: skip
+        beyond = (batch.ratios >= MAX_WATCH_RATIO) & batch.taste & ~batch.replayed
+        effects.counts["clipped"] += int(beyond.sum())
         effects.counts["replayed"] += len(plan.users) - len(touched)
         effects.touched = dict.fromkeys(touched)
         effects.touched.update(dict.fromkeys(user for _, user, _ in batch.closed))

@@ -72,7 +72,7 @@ def test_a_viewer_may_not_write_models_and_the_trainer_may_not_write_events(clus
 
 def test_who_has_no_password_or_a_wrong_one_does_not_get_in(cluster):
     wrong = as_user(cluster, "viewer").model_copy(update={"kafka_password": SecretStr("guessed")})
-    with pytest.raises(ConfigError, match="does not let user 'viewer' in; set FRESHLOOP_KAFKA_USER"):
+    with pytest.raises(ConfigError, match="does not let user 'viewer' in by SASL_SSL: check FRESHLOOP_KAFKA_USER"):
         require_topics(wrong)
     stranger = Settings(brokers=cluster.bootstrap, partitions=2)
     with pytest.raises(ConfigError):

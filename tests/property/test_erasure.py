@@ -11,6 +11,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.attempts import Attempts
 from streams.core.erasure import mark_key, mark_of
 from streams.core.events import EventType
 from streams.core.step import Partition
@@ -62,7 +63,9 @@ class Shell:
         for at in range(0, len(self.changelog), 7):
             store.absorb(self.changelog[at : at + 7], at + 7)
         store.purge()
-        self.owned = OwnedPartition(Partition(0, CONFIG, make_pool()), store, None, 0.0)
+        self.owned = OwnedPartition(
+            Partition(0, CONFIG, make_pool()), store, None, 0.0, Attempts(self.folder / "attempt")
+        )
 
     def live(self):
         newest = {}

@@ -55,6 +55,7 @@ class Manifest(Record, frozen=True):
         what earlier versions learned from them is not unlearned.
       erased_through: of the `erasures` topic, up to which offset that holds.
       excluded: receipts of the users that this version is the first to leave out, the newest of them.
+      signature: of the rest, see `model.signature`; empty when there is none.
       trained_through_ms: record time of the newest feedback learned from.
     """
 
@@ -73,6 +74,7 @@ class Manifest(Record, frozen=True):
     bytes: Count = 0
     erased: Count = 0
     erased_through: Count = 0
+    signature: Sha256 = ""
     excluded: Annotated[tuple[Word, ...], Meta(max_length=64)] = ()
 
 

@@ -9,6 +9,7 @@ from kafka import KafkaProducer
 from model.manifest import Manifest
 from model.publish import Piece, current_record, kept_versions, records, tombstones
 from model.registry import Registry
+from model.signature import signing_key
 from model.weights import Weights, to_bytes
 from streams.codecs import encode
 from streams.config import Settings
@@ -28,6 +29,7 @@ class Outbox:
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._topic, self._receipts = Topics(settings).models, Topics(settings).receipts
+        self._key = signing_key(settings)
         self._registry, self._frozen_after = registry, settings.frozen_after
         self._producer = KafkaProducer(**kafka_options(settings), acks="all", max_request_size=2 << 20, linger_ms=0)
 
@@ -37,12 +39,12 @@ class Outbox:
 
     def refuse(self, manifest: Manifest) -> None:
         """Record a refused candidate: its manifest without weights."""
-        self._send(records(manifest, b""))
+        self._send(records(manifest, b"", self._key))
 
     def publish(self, manifest: Manifest, weights: Weights) -> None:
         """Publish a version, put it into service, and withdraw the weights that are not needed any longer."""
         name, named = manifest.name, self._registry.named
-        self._send(records(manifest, to_bytes(weights)))
+        self._send(records(manifest, to_bytes(weights), self._key))
         reason = manifest.evaluation.reason
         self._send([current_record(name, (named.epoch if named else 0) + 1, manifest.version, reason)])
         kept = kept_versions(self._registry.manifests, manifest.version, self._frozen_after)

@@ -13,6 +13,7 @@ from kafka.errors import KafkaError
 from model.config import model_config
 from model.publish import Piece
 from model.registry import Registry
+from model.signature import signing_key
 from streams.config import ConfigError, Settings
 from streams.security import kafka_options, refusal
 from streams.topics import Topics
@@ -57,7 +58,7 @@ def read(settings: Settings) -> Snapshot:
     Raises:
       ConfigError: the cluster does not answer in time.
     """
-    found = Snapshot(Registry(settings.model_name, model_config(settings), kept=1 << 30))
+    found = Snapshot(Registry(settings.model_name, model_config(settings), kept=1 << 30, key=signing_key(settings)))
     tp = TopicPartition(Topics(settings).models, 0)
     with _explained(settings), closing(_consumer(settings)) as consumer:
         consumer.assign([tp])

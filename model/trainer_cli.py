@@ -101,6 +101,7 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics) -> Iterator[Train
     from model.nets import Net, NetOptions
     from model.outbox import Outbox
     from model.registry import Registry
+    from model.signature import signing_key
     from model.train import Learner, RoundOptions
     from model.trainer import Trainer
 
@@ -113,7 +114,7 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics) -> Iterator[Train
         margin=settings.gate_margin,
     )
     learner = Learner(net, Examples(Catalogue(), Limits()), shape, options, settings.model_seed)
-    registry = Registry(settings.model_name, config, settings.frozen_after)
+    registry = Registry(settings.model_name, config, settings.frozen_after, key=signing_key(settings))
     intake = Intake(settings)
     try:
         outbox = Outbox(settings, registry)

@@ -80,6 +80,10 @@ class Settings(BaseSettings):
         NO_SECRET, description="Users are known inside by a keyed hash of their id under this key; empty: by their id."
     )
 
+    signing_key: SecretStr = Field(
+        NO_SECRET, description="Manifests of model versions are signed under this key, and others refused; empty: not."
+    )
+
     # Topics
     topic_prefix: str = Field("", max_length=64, pattern=r"^[a-zA-Z0-9._-]*$", description="Prefix of every topic.")
     partitions: Annotated[int, Field(ge=1, le=4096)] = Field(4, description="Partitions of topics keyed by user.")
@@ -169,7 +173,7 @@ class Settings(BaseSettings):
             failpoints.parse(value)
         return value
 
-    @field_validator("pseudonym_key")
+    @field_validator("pseudonym_key", "signing_key")
     @classmethod
     def _key(cls, value: SecretStr) -> SecretStr:
         if value and len(value) < LEAST_KEY:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from streams.clock import Clock
 from streams.http.forward import Forwarder
-from streams.http.guard import Guard, Observe
+from streams.http.guard import Guard, Observe, may_send_for
 from streams.http.schema import MAX_SLATE, Choice, Problem, components
 from streams.http.service import ApiError, Service, decode_events
 
@@ -23,9 +23,10 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many users."
 
 _encoder = msgspec.json.Encoder()
 _choice = msgspec.json.Decoder(Choice)
-_REASONS = {400: "Not understood", 401: "No valid token", 404: "Not known", 405: "Method not allowed",
-            409: "Not possible now", 410: "Asked to be forgotten", 413: "Too large", 422: "Not valid",
-            500: "A fault of ours", 503: "Not now: recovering, or Kafka does not answer"}  # fmt: skip
+_REASONS = {400: "Not understood", 401: "No valid token", 403: "No right to it", 404: "Not known",
+            405: "Method not allowed", 409: "Not possible now", 410: "Asked to be forgotten", 413: "Too large",
+            422: "Not valid", 500: "A fault of ours",
+            503: "Not now: recovering, or Kafka does not answer"}  # fmt: skip
 
 
 def make_api(service: Service, token: str, observe: Observe, clock: Clock) -> FastAPI:
@@ -101,12 +102,14 @@ def _events(app: FastAPI, service: Service, forward: Forwarder) -> None:
 
     @app.post(
         "/v1/events", summary="Send events", status_code=202,
-        openapi_extra=_body({"oneOf": [one, many]}), **_answers("EventsAnswer", 413, 503, ok=202),
+        openapi_extra=_body({"oneOf": [one, many]}), **_answers("EventsAnswer", 403, 413, 503, ok=202),
     )  # fmt: skip
     async def events(request: Request, wait: bool = False) -> Response:
         """Take one event or an array of them; all or none. With `wait`, return the slate the last one triggers."""
         body = await request.body()
         found = decode_events(body)
+        if not all(may_send_for(request.scope, event.user_id) for event in found):
+            raise ApiError(403, "not-yours", "this token has no right to send events of that user")
         owner = service.elsewhere(found[-1].user_id) if wait else None
         if owner is not None:
             return await forward(request, body, owner)

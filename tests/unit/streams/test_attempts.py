@@ -109,7 +109,7 @@ def test_a_cut_note_is_no_note(tmp_path):
 
 
 def test_a_state_that_cannot_be_read_is_not_the_records_fault(tmp_path, make_settings):
-    def fail(plan):
+    def fail(*_):
         raise StateError("another layout")
 
     path = tmp_path / "a"

@@ -9,8 +9,9 @@ import faust
 from faust.types import TP
 
 from streams.admin import leave_group
-from streams.batches import Batch, BatchConsumer, BatchTopic, BatchTransport
+from streams.batches import BatchConsumer, BatchTopic, BatchTransport
 from streams.config import Settings
+from streams.gathering import Batch
 from streams.security import faust_credentials
 from streams.worker import Worker, die
 
@@ -47,7 +48,7 @@ def make_app(settings: Settings, worker: Worker) -> FreshloopApp:
         processing_guarantee="at_least_once",
         producer_acks=-1,
         stream_wait_empty=True,
-        stream_buffer_maxsize=8,  # in batches
+        stream_buffer_maxsize=4096,  # in batches, of which a few of each partition wait at most
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=worker.name,
         broker_session_timeout=settings.session_timeout_s,
@@ -86,8 +87,12 @@ async def _on_event(app: Any, worker: Worker, event: Any) -> None:
     batch: Batch = event.value
     consumer: BatchConsumer = app.consumer
     message = event.message
-    lag = max(0, (consumer.highwater(batch.tp) or 0) - batch.end)
-    await _or_die(worker.process(batch, lambda: consumer.ack(message), lag, lambda: consumer.is_current(batch)))
+
+    def take() -> int:
+        consumer.close_batch(batch)
+        return max(0, (consumer.highwater(batch.tp) or 0) - batch.end)
+
+    await _or_die(worker.process(batch, lambda: consumer.ack(message), take, lambda: consumer.is_current(batch)))
 
 
 async def _start_positions(worker: Worker, consumer: BatchConsumer, committed: Any) -> dict[TP, int]:

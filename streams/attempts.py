@@ -11,7 +11,7 @@ import os
 import struct
 from pathlib import Path
 
-from streams.batches import Batch
+from streams.gathering import Batch
 
 _NOTE = struct.Struct("<5q")  # begin and end of the attempt, of the suspect, strikes; a range that is empty is none
 TWICE = 2

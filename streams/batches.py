@@ -1,4 +1,4 @@
-"""A Faust transport that hands over one event per partition and poll, holding the whole list of records.
+"""A Faust transport that hands over one event per partition and turn, holding the whole list of records.
 
 Faust's own path costs a queue, a coroutine switch and an acknowledgement for each record; here they are paid once a
 batch. Offsets are committed by ranges in order (`RangeWatermark`), because Faust's own bookkeeping assumes one record
@@ -8,8 +8,7 @@ per message. What is replaced here is pinned by version and watched by `tests/un
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import Any, cast
 
@@ -20,38 +19,14 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from faust.types import TP, ConsumerMessage, Message
 
 from streams import failpoints
+from streams.gathering import Batch, Waiting
 from streams.watermark import RangeWatermark
+
+PACE_S = 0.003  # between two fetches while batches wait; more often would only keep both threads busy
+POLL_S = 1.0
 
 #: Given the committed offsets (absent when there is none), returns where each partition goes on.
 StartPositions = Callable[[Mapping[TP, int | None]], Awaitable[Mapping[TP, int]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Records of one partition from one poll.
-
-    Attributes:
-      records: aiokafka's records, by offset.
-      begin, end: the range of offsets that the batch stands for; holes left by compaction belong to it.
-      epoch: of the assignment and seek under which it was fetched; a batch of an older epoch must not be applied.
-    """
-
-    tp: TP
-    records: list[Any]
-    begin: int
-    end: int
-    epoch: int
-
-
-def cut(batch: Batch, offsets: Sequence[int]) -> list[Batch]:
-    """Return a batch in parts that begin at these offsets, as far as they lie within it; no part is without records."""
-    parts, begin = [], batch.begin
-    for end in [*sorted(offset for offset in offsets if batch.begin < offset < batch.end), batch.end]:
-        records = [record for record in batch.records if begin <= record.offset < end]
-        if records:
-            parts.append(replace(batch, records=records, begin=begin, end=end))
-            begin = end
-    return parts
 
 
 class Overslept(Exception):
@@ -67,6 +42,11 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._positions: dict[TP, int] = {}
+        self.waiting = Waiting(self.app.conf.broker_max_poll_records or 0)
+        self._active: set[TP] = set()
+        self._begun: list[Batch] = []
+        self._news = asyncio.Event()
+        self._gathering: asyncio.Task[None] | None = None
         self.epoch = 0
         self._beat_at = monotonic()
         self._beating: asyncio.Task[None] | None = None
@@ -78,8 +58,9 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
 
     async def on_thread_stop(self) -> None:
         """Disconnect."""
-        if self._beating is not None:
-            self._beating.cancel()
+        for task in (self._beating, self._gathering):
+            if task is not None:
+                task.cancel()
         await super().on_thread_stop()
 
     def overslept_s(self) -> float:
@@ -97,6 +78,8 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
     def new_epoch(self) -> None:
         """Make every batch fetched so far stale."""
         self.epoch += 1
+        self.waiting.clear()
+        self._begun = []
 
     async def seek_all(self, positions: Mapping[TP, int]) -> None:
         """Go on from these offsets; what was fetched before is stale."""
@@ -116,15 +99,42 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> dict[TP, list[Batch]]:
-        fetched = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
-        # No await from here on: positions, epoch and records belong together.
-        batches = {}
-        for aio_tp, records in fetched.items():
-            tp = TP(aio_tp.topic, aio_tp.partition)
-            begin, end = self._positions.get(tp, records[0].offset), records[-1].offset + 1
-            self._positions[tp] = end
-            batches[tp] = [Batch(tp, records, begin, end, self.epoch)]
+        """Return the batches that have begun to wait since the last call; they grow until their turn comes."""
+        self._active = active_partitions
+        if self._gathering is None:
+            self._gathering = asyncio.create_task(self._gather(consumer, max_records))
+        if self._gathering.done():
+            self._gathering.result()  # raises what ended it
+        if not self._begun:
+            self._news.clear()
+            news = asyncio.create_task(self._news.wait())
+            await asyncio.wait([self._gathering, news], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            news.cancel()
+        begun, self._begun = self._begun, []
+        batches: dict[TP, list[Batch]] = {}
+        for batch in begun:
+            batches.setdefault(batch.tp, []).append(batch)
         return batches
+
+    async def _gather(self, consumer: aiokafka.AIOKafkaConsumer, max_records: int | None) -> None:
+        """Fetch without end, in this thread alone: what waits for the worker's loop gets the newest records."""
+        while True:
+            active = self._active
+            room = self.waiting.with_room(active)
+            # A partition that has room again must not wait for those that have nothing.
+            timeout = POLL_S if len(room) == len(active) else PACE_S
+            fetched = await super()._fetch_records(consumer, room, timeout, max_records) if room else {}
+            # No await from here on: positions, epoch and records belong together.
+            for aio_tp, records in fetched.items():
+                tp = TP(aio_tp.topic, aio_tp.partition)
+                begin, end = self._positions.get(tp, records[0].offset), records[-1].offset + 1
+                self._positions[tp] = end
+                batch = Batch(tp, records, begin, end, self.epoch)
+                if self.waiting.add(batch):
+                    self._begun.append(batch)
+                    self._news.set()
+            if not fetched or len(self.waiting):
+                await asyncio.sleep(PACE_S)
 
 
 class BatchConsumer(Consumer):
@@ -149,6 +159,10 @@ class BatchConsumer(Consumer):
     @property
     def _batches(self) -> BatchConsumerThread:
         return cast(BatchConsumerThread, self._thread)
+
+    def close_batch(self, batch: Batch) -> None:
+        """Let nothing join a batch any more: its turn has come."""
+        self._batches.waiting.close(batch)
 
     def is_current(self, batch: Batch) -> bool:
         """Return whether the batch was fetched under the present assignment and position."""

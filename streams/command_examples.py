@@ -40,6 +40,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "explain": ("freshloop explain u17", "freshloop explain u17 --top 3 --json"),
     "forget": ("freshloop forget u17 --json", "freshloop forget u17 --verify"),
     "consent": ("freshloop consent u17",),
+    "backup save": ("freshloop backup save freshloop.backup",),
+    "backup restore": (
+        "FRESHLOOP_TOPIC_PREFIX=new- FRESHLOOP_PARTITIONS=32 freshloop backup restore freshloop.backup",
+    ),
     "dead-letters list": (
         "freshloop dead-letters list --newest 50",
         "freshloop dead-letters list --reason invalid --json",

@@ -30,6 +30,7 @@ from producers.clip_files import render
 from producers.collect_cli import collect
 from producers.replay_cli import replay_command
 from producers.simulate_cli import simulate
+from streams.backup_cli import backup_app
 from streams.command_examples import add_examples
 from streams.config import ConfigError, Settings, load_settings
 from streams.forget.cli import consent, forget
@@ -48,6 +49,7 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(broker_app, name="broker")
 app.add_typer(topics_app, name="topics")
 app.add_typer(models_app, name="models")
+app.add_typer(backup_app, name="backup")
 app.add_typer(letters_app, name="dead-letters")
 app.command()(demo)
 app.command()(doctor)

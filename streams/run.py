@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -33,6 +34,7 @@ from streams.worker import Worker, make_pool
 
 log = logging.getLogger("freshloop.worker")
 
+SWITCH_S = 0.0005  # the thread that fetches waits so long for the interpreter at each step, instead of 5 ms
 YOUNG_OBJECTS = 50_000  # between two collections; a batch makes thousands of them, and no cycles
 
 
@@ -154,6 +156,7 @@ def run_worker(settings: Settings, name: str, metrics_port: int, loglevel: str, 
             f"metrics cannot be served on port {metrics_port} (--metrics-port): {error.strerror}"
         ) from None
     app = make_app(settings, build_worker(settings, name, metrics, http_port, ids))
+    sys.setswitchinterval(SWITCH_S)
     gc.freeze()  # what is made until now stays; the collector need not look at it again
     gc.set_threshold(YOUNG_OBJECTS, 20, 100)
     faust.Worker(app, loglevel=loglevel, redirect_stdouts=False, quiet=True).execute_from_commandline()

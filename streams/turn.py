@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streams.batches import Batch, cut
 from streams.config import Settings
 from streams.core.layout import StateError
 from streams.core.plan import Arrivals
 from streams.core.step import Effects
+from streams.gathering import Batch, cut
 from streams.intake import Intake, condemned, take_in
 from streams.journal import Entry
 from streams.models import ServingModels

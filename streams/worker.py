@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from streams import failpoints
 from streams.attempts import Attempts
-from streams.batches import Batch, BatchConsumer
+from streams.batches import BatchConsumer
 from streams.broadcast import Broadcast
 from streams.changelog import Changelog, ends_of
 from streams.clock import Clock
@@ -33,6 +33,7 @@ from streams.core.state import StateShape
 from streams.core.step import Partition, StepConfig
 from streams.erasures import Erasures
 from streams.feeds import Feeds
+from streams.gathering import Batch
 from streams.http.board import Board
 from streams.http.directory import Directory, announcements
 from streams.intake import TICK, by_home, dead_letter
@@ -49,6 +50,7 @@ from streams.watermark import GapError, resume_at
 log = logging.getLogger("freshloop.worker")
 
 EXIT_FATAL = 70  # the supervisor starts the worker again
+HAND_OVER = 5  # turns of the event loop from a batch to its slates on the socket; only then is the next one applied
 POPULARITY_HALF_LIVES = 4  # older rewards weigh less than a sixteenth
 
 
@@ -225,13 +227,15 @@ class Worker:
 
     # -- events -----------------------------------------------------------------------------------------------------
 
-    async def process(self, batch: Batch, ack: Any, lag: int, is_current: Callable[[], bool]) -> None:
+    async def process(self, batch: Batch, ack: Any, take: Callable[[], int], is_current: Callable[[], bool]) -> None:
         """Apply one batch and start its writes; returns once it is applied in memory.
 
         Args:
+          take: called when the batch's turn has come, after which it no longer grows; returns the offsets behind it.
           is_current: asked when the batch's turn has come; what is no longer ours is not applied.
         """
         await self._in_flight.acquire()
+        lag = take()
         if not is_current():
             self._in_flight.release()
             ack()
@@ -251,6 +255,8 @@ class Worker:
                     ack()
                     break
             self._apply(owned, part, lag, ack if part is parts[-1] else lambda: None)
+            for _ in range(HAND_OVER):
+                await asyncio.sleep(0)
             if suspected and owned.tail is not None:  # what is behind a suspect must not take its verdict back
                 await asyncio.wait([owned.tail])
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from streams.core.layout import LAYOUT, StateError
+import numpy as np
+
+from streams.core.layout import LAYOUT, StateError, StateShape, fixed_size, header_of, row_type
 
 _HEADER = 40
 
@@ -51,6 +53,27 @@ def downgraded(record: bytes, layout: int) -> bytes:
     if not OLDEST <= layout <= LAYOUT:
         raise StateError(f"states cannot be written in layout {layout}; there are {OLDEST} to {LAYOUT}")
     return _led(record, layout)
+
+
+def relocated(record: bytes) -> bytes:
+    """Return a stored state as it begins on another cluster: without what refers to offsets of the old one.
+
+    Its last offset, the slates it remembers and its open impressions are left out.
+
+    Raises:
+      StateError: it is of a layout that is not known.
+    """
+    record = upgraded(record)
+    head = header_of(record)
+    if head.layout != LAYOUT:
+        raise StateError(f"a stored state has layout {head.layout}; {OLDEST} to {LAYOUT} can be read")
+    shape = StateShape(head.hidden, head.recent, 1, 8 * head.mask_bytes, head.chunk)
+    size = fixed_size(shape)
+    row = np.zeros(1, row_type(shape))
+    raw = row.view(np.uint8)
+    raw[:size] = np.frombuffer(record, np.uint8, size)
+    row["last_offset"], row["slate_offsets"], row["unlabelled"] = -1, -1, 0
+    return raw[:size].tobytes() + record[size : size + 4 * (head.seen_count % head.chunk)]
 
 
 def _led(record: bytes, layout: int) -> bytes:

@@ -22,6 +22,7 @@ from streams.core.events import EventType, Feedback, Slate
 from streams.core.feedback import Impression, Impressions, Join, close, feedback_of, outcome, prune, show
 from streams.core.hashing import seeds_of
 from streams.core.layout import SLATES_KEPT
+from streams.core.limits import beyond, count, count_beyond
 from streams.core.plan import Arrivals, Closing, Deadlines, Ints, Plan, waves_of
 from streams.core.pool import FreshPool
 from streams.core.ports import Floats, Scorer
@@ -33,7 +34,6 @@ from streams.core.state import UserStates
 Scorers = Callable[[str], Scorer]  # the serving model of an arm
 Shares = list[tuple[Scorer, NDArray[np.bool_] | None]]  # of the events of a batch; None for all
 
-_MINUTE_MS = 60_000
 _DIGITS = 19  # an offset has fewer
 
 
@@ -76,9 +76,9 @@ class Effects:
         """Return by arm how many impressions were labelled first, and the sum of these labels."""
         found: dict[str, tuple[int, float]] = {}
         for part in self.labelled:
-            for arm, (count, total) in part.rewards().items():
+            for arm, (added, total) in part.rewards().items():
                 before = found.get(arm, (0, 0.0))
-                found[arm] = before[0] + count, before[1] + total
+                found[arm] = before[0] + added, before[1] + total
         return found
 
     def add(self, later: Effects) -> None:
@@ -149,12 +149,14 @@ class Partition:
         waiting = {user: list(reversed(closings)) for user, closings in plan.closings.items()}
         slated = Slated(len(plan.events), self.config.shape.hidden, (self.pool.size + 7) // 8)
         by_scorer = _by_scorer(batch, scorers)
-        for wave in waves_of(batch.rows):
+        for wave in self._waves(batch, effects):
             live = wave[~batch.replayed[wave]] if batch.replayed.any() else wave
             if waiting:
                 self._close_before(wave, batch, waiting)
             if len(live):
                 self._wave(live, batch, slated, by_scorer, effects)
+        over = batch.limited
+        count_beyond(self.states.table, batch.rows[over], plan.offsets[over], plan.now_ms[over])
         for user, closings in waiting.items():
             self._close(user, closings, len(plan.events), batch)
         self._finish(batch, slated, scorers, effects)
@@ -165,9 +167,9 @@ class Partition:
     def _wave(self, live: Ints, batch: Columns, slated: Slated, by_scorer: Shares, effects: Effects) -> None:
         states, table = self.states, self.states.table
         table["last_offset"][batch.rows[live]] = batch.plan.offsets[live]
-        if self.config.user_limit:
-            live = self._within_limit(live, batch, effects)
         rows = batch.rows[live]
+        if self.config.user_limit:
+            count(table, rows, batch.plan.now_ms[live])
         marked = batch.seen[live]
         if marked.any():
             some = live[marked]
@@ -189,17 +191,19 @@ class Partition:
             if len(mine):
                 self._advance(mine, batch, slated, scorer, effects)
 
-    def _within_limit(self, live: Ints, batch: Columns, effects: Effects) -> Ints:
-        """Count the events of distinct users towards their minute; return those that are not beyond the limit."""
-        table, rows = self.states.table, batch.rows[live]
-        minutes = (batch.plan.now_ms[live] // _MINUTE_MS).astype(np.uint32)
-        counts = np.where(table["minute"][rows] == minutes, table["minute_events"][rows], 0) + 1
-        table["minute"][rows], table["minute_events"][rows] = minutes, counts
-        within = counts <= self.config.user_limit
-        if within.all():
-            return live
-        effects.counts["limited"] += int((~within).sum())
-        return live[within]
+    def _waves(self, batch: Columns, effects: Effects) -> list[Ints]:
+        """Return the waves of the events that are within their users' limits, and count the others."""
+        waves, limit, table = waves_of(batch.rows), self.config.user_limit, self.states.table
+        if not limit or not waves or int(table["minute_events"][batch.rows].max()) + len(waves) <= limit:
+            return waves
+        now, live = batch.plan.now_ms, ~batch.replayed
+        over = np.flatnonzero(beyond(table, batch.rows, now, live, limit))
+        if not len(over):
+            return waves
+        effects.counts["limited"] += len(over)
+        batch.limited = over
+        kept = np.setdiff1d(np.arange(len(batch.rows)), over)
+        return [kept[wave] for wave in waves_of(batch.rows[kept])]
 
     def _advance(self, places: Ints, batch: Columns, slated: Slated, scorer: Scorer, effects: Effects) -> None:
         """Step and note what the slates of these events rest on."""

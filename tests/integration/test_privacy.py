@@ -70,7 +70,7 @@ def test_ids_show_nowhere_when_users_have_pseudonyms(broker, make_settings, monk
     for topic in (topics.events, topics.recommendations, topics.feedback, topics.states, topics.dead_letters):
         everywhere += [(record.key or b"") + b"\n" + (record.value or b"") for record in read_all(settings, topic)]
     assert not [found for found in everywhere if SIMULATED.search(found) or b"ann" in found.split(b"\n")[0]]
-    arms = {record.key.rpartition(b"@")[2] for record in events if b"@" in record.key}
+    arms = {record.key.rpartition(b"@")[2] for record in events if record.key and b"@" in record.key}
     assert arms == {b"online", b"popular"}
 
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from streams.attempts import Attempts
-from streams.batches import Batch, cut
 from streams.core.layout import StateError
+from streams.gathering import Batch, cut
 from streams.journal import Journal
 from streams.turn import apply
 

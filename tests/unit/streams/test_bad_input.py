@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from streams.attempts import Attempts
-from streams.batches import Batch
 from streams.core.pool import FreshPool
 from streams.core.ranking import Policy
 from streams.core.state import StateShape
 from streams.core.step import Partition, StepConfig
+from streams.gathering import Batch
 from streams.intake import condemned, take_in
 from streams.topics import partition_of_key
 from tests.fakes import FakeScorer, video

@@ -5,7 +5,7 @@ Where feedback goes on is not a committed offset: the version in service says ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -48,6 +48,12 @@ class Intake:
     def caught_up(self) -> bool:
         """Return whether all that was there when reading began has been polled."""
         return all(self._consumer.position(tp) >= end for tp, end in self._ends.items())
+
+    def models_behind(self) -> Callable[[], bool]:
+        """Return whether, asked now or later, records of the models topic that are there now are still to be polled."""
+        models = self._whole[0]
+        end = self._consumer.end_offsets([models])[models]
+        return lambda: self._consumer.position(models) < end
 
     def start_feedback(self, through: Mapping[int, int], again: int) -> dict[int, int]:
         """Read feedback too, from up to `again` records before `through`.

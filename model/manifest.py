@@ -79,11 +79,17 @@ class Manifest(Record, frozen=True):
 
 
 class Current(Record, frozen=True):
-    """Which version serves. `epoch` only rises; a rollback is a new epoch that names an older version."""
+    """Which version serves. `epoch` only rises; a rollback is a new epoch that names an older version.
+
+    Attributes:
+      canary: the version on trial, 0 for none; `share` of the users get it, by their bucket.
+    """
 
     epoch: Annotated[int, Meta(ge=1)]
     version: Count
     reason: Why = ""
+    canary: Count = 0
+    share: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
 
 
 decode_manifest = Decoder(Manifest)

@@ -50,14 +50,18 @@ def records(manifest: Manifest, weights: bytes, key: bytes = b"") -> list[Piece]
     return [*chunks, Piece(manifest_key(name, version), encode(whole))]
 
 
-def current_record(name: str, epoch: int, version: int, reason: str) -> Piece:
+def current_record(name: str, epoch: int, version: int, reason: str, canary: int = 0, share: float = 0.0) -> Piece:
     """Return the record that puts a version into service; send it once the version's own are acknowledged.
 
     Args:
       epoch: beyond that of every earlier one (`Registry.named`), also when an older version is named again.
       reason: for a person; cut at 300 characters.
+      canary, share: the version on trial and its share of the users.
     """
-    return Piece(current_key(name), encode(Current(epoch=epoch, version=version, reason=reason[:MAX_REASON])))
+    found = Current(epoch=epoch, version=version, reason=reason[:MAX_REASON])
+    if canary:
+        found = msgspec.structs.replace(found, canary=canary, share=share)
+    return Piece(current_key(name), encode(found))
 
 
 def kept_versions(

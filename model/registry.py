@@ -114,6 +114,14 @@ class Registry:
         """Return the version in service; None before `current` named one that could serve."""
         return self._serving
 
+    def trial(self) -> Version | None:
+        """Return the version on trial; None when there is none, or when it cannot serve."""
+        return self.version(self.named.canary) if self.named and self.named.canary else None
+
+    def leading(self) -> Version | None:
+        """Return the version that learning goes on from: the one on trial, else the one in service."""
+        return self.trial() or self._serving
+
     def first_at_least(self, trained_through: int) -> Version | None:
         """Return the first accepted version in memory that learned from at least so many feedback records."""
         numbers = {*self._sound, *(held.number for held in (self._serving, self._frozen) if held)}
@@ -249,15 +257,15 @@ class Registry:
 
     def _trim(self) -> None:
         """Let go of the weights heard of longest ago, beyond those kept."""
-        named = self.named.version if self.named else -1
+        named = {self.named.version, self.named.canary} if self.named else set()
         for number in _beyond(self._pieces, self._kept, named):
             del self._pieces[number]
         for number in _beyond(self._sound, self._kept, named):
             del self._sound[number]
 
 
-def _beyond(held: Iterable[int], kept: int, named: int) -> list[int]:
-    spare = [number for number in held if number != named]
+def _beyond(held: Iterable[int], kept: int, named: set[int]) -> list[int]:
+    spare = [number for number in held if number not in named]
     return spare[: max(0, len(spare) - kept)]
 
 

@@ -95,6 +95,22 @@ def _take(found: Snapshot, key: bytes, value: bytes | None) -> None:
         found.values[key] = value
 
 
+def connect(settings: Settings) -> KafkaProducer:
+    """Return a producer for chunks of weights; a record counts once all replicas have it."""
+    return KafkaProducer(**kafka_options(settings), acks="all", max_request_size=_LARGEST, linger_ms=0)
+
+
+def deliver(producer: KafkaProducer, topic: str, pieces: Sequence[Piece]) -> None:
+    """Send pieces and wait until all replicas have them.
+
+    Raises:
+      KafkaError: one was not acknowledged in time.
+    """
+    sent = [producer.send(topic, key=piece.key, value=piece.value, partition=0) for piece in pieces]
+    for future in sent:
+        future.get(timeout=TIMEOUT_S)
+
+
 def send(settings: Settings, batches: Sequence[Sequence[Piece]]) -> None:
     """Send pieces; each batch is acknowledged by all replicas before the next is sent.
 
@@ -102,10 +118,6 @@ def send(settings: Settings, batches: Sequence[Sequence[Piece]]) -> None:
       ConfigError: one was not acknowledged; what the batches before it say holds.
     """
     topic = Topics(settings).models
-    with _explained(settings):
-        producer = KafkaProducer(**kafka_options(settings), acks="all", max_request_size=_LARGEST, linger_ms=0)
-        with closing(producer):
-            for batch in batches:
-                sent = [producer.send(topic, key=piece.key, value=piece.value, partition=0) for piece in batch]
-                for future in sent:
-                    future.get(timeout=TIMEOUT_S)
+    with _explained(settings), closing(connect(settings)) as producer:
+        for batch in batches:
+            deliver(producer, topic, batch)

@@ -117,7 +117,7 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics) -> Iterator[Train
     registry = Registry(settings.model_name, config, settings.frozen_after, key=signing_key(settings))
     intake = Intake(settings)
     try:
-        outbox = Outbox(settings, registry)
+        outbox = Outbox(settings)
         try:
             yield Trainer(settings, config, learner, registry, intake, outbox, metrics, Clock())
         finally:

@@ -60,6 +60,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "freshloop evaluate --format kuairand --seeds 1,2 --report out --json",
         "freshloop evaluate --format interactions --warm clicks.csv --user visitor --item product --time ts",
     ),
+    "experiment": ("freshloop experiment", "freshloop experiment --control frozen --json"),
     "report": ("freshloop report", "freshloop report --out yesterday.html --cluster --limit 500000"),
     "bench pipeline": ("freshloop bench pipeline --rounds 3 --only limit,freshloop --json",),
     "bench latency": ("freshloop bench latency --seconds 30 --json",),

@@ -128,6 +128,10 @@ class Settings(BaseSettings):
     arms: Annotated[dict[str, Literal["online", "frozen", "popular", "random"]], Field(max_length=16)] = Field(
         default_factory=dict, description="Policies by suffix of the user id (after '@'), for comparisons."
     )
+    experiment: str = Field("", max_length=64, description="Name of the experiment; another name draws other buckets.")
+    experiment_shares: Annotated[dict[str, Share], Field(max_length=16)] = Field(
+        default_factory=dict, description="Shares of the users without suffix, by arm; the others are online."
+    )
 
     # Model
     model_name: str = Field("default", pattern=r"^[a-z0-9-]{1,32}$", description="Name of the model lineage.")
@@ -147,6 +151,12 @@ class Settings(BaseSettings):
         0.2, description="Share of the new examples, the newest, that judge a version; the next one learns from them."
     )
     gate_margin: Annotated[float, Field(ge=0)] = Field(0.0, description="A version may be this much worse in log-loss.")
+    canary_share: Share = Field(
+        0.0, description="Share of users that a new version serves on trial before all; 0 tries none."
+    )
+    canary_labels: Count = Field(
+        2_000, description="Labels of those on trial, and of the others, after which a version no worse serves all."
+    )
     frozen_after: Count = Field(
         20_000, description="The frozen arm stays at the first version past this many examples."
     )
@@ -191,6 +201,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> Settings:
+        if unknown := [arm for arm in self.experiment_shares if arm not in self.arms]:
+            raise ValueError(f"experiment_shares names {unknown[0]}, which is not among arms")
+        if sum(self.experiment_shares.values()) > 1.0 + 1e-9:
+            raise ValueError("experiment_shares must not exceed 1 together")
         if self.slate_minimum > self.slate_size:
             raise ValueError("slate_minimum must not exceed slate_size")
         if self.kafka_security.startswith("SASL") and not (self.kafka_user and self.kafka_password):

@@ -24,6 +24,7 @@ from deploy.workers import running_workers
 from model.cli import models_app
 from model.content.cli import content_commands, embed
 from model.evaluate_cli import evaluate
+from model.experiment_cli import experiment
 from model.report_cli import report_command
 from model.trainer_cli import trainer
 from producers.clip_files import render
@@ -55,6 +56,7 @@ app.command()(demo)
 app.command()(doctor)
 app.command("console")(console_command)
 app.command()(evaluate)
+app.command()(experiment)
 app.command("replay")(replay_command(running_workers))
 app.command("simulate")(simulate)
 app.command("collect")(collect)

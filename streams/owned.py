@@ -12,6 +12,7 @@ from streams.core.events import Event, EventType
 from streams.core.layout import LAYOUT, chunk_key, chunks_of, last_offset_of, user_key
 from streams.core.migration import downgraded
 from streams.core.plan import Arrivals, Plan
+from streams.core.ports import Trial
 from streams.core.step import Effects, Partition, Scorers
 from streams.journal import Journal
 from streams.state_store import Meta, StateStore
@@ -75,19 +76,19 @@ class OwnedPartition:
         self.store.close()
         await self.changelog.stop()
 
-    def apply(self, arrivals: Arrivals, scorers: Scorers) -> tuple[Effects, int, int]:
+    def apply(self, arrivals: Arrivals, scorers: Scorers, trial: Trial | None = None) -> tuple[Effects, int, int]:
         """Apply records, in order; return the effects, and how many states were in memory and how many were read."""
         core = self.core
         if not core.erased and not any(is_right(arrival[2]) for arrival in arrivals):
             plan = core.plan(arrivals)
             held, read = self.load(plan)
-            return core.apply(plan, scorers), held, read
+            return core.apply(plan, scorers, trial), held, read
         effects, held, read = Effects(), 0, 0
         for part, forget in parts_of(arrivals):
             plan = core.plan(self._admitted(part, effects))
             found = self.load(plan)
             held, read = held + found[0], read + found[1]
-            effects.add(core.apply(plan, scorers))
+            effects.add(core.apply(plan, scorers, trial))
             if forget is not None:
                 self._erase(*forget, effects)
         return effects, held, read

@@ -11,7 +11,7 @@ from streams.core.step import Effects
 from streams.gathering import Batch, cut
 from streams.intake import Intake, condemned, take_in
 from streams.journal import Entry
-from streams.models import ServingModels
+from streams.models import Serving, ServingModels
 from streams.owned import OwnedPartition
 from streams.state_store import Meta, StoreError
 
@@ -77,9 +77,10 @@ def _step(
     """Step with what was journalled for these events when they are applied again, else with what serves now."""
     journal = owned.journal
     then = journal.replayed(begin)
-    scorers = models.scorers(then.online, then.frozen) if then else None
-    if then is not None and scorers is not None:
+    found = models.as_of(Serving(then.online, then.frozen, then.trial, then.share)) if then else None
+    if then is not None and found is not None:
         with owned.core.pool.as_of(then.videos):
-            return owned.apply(arrivals, scorers), None
-    entry = journal.note(begin, *models.serving, videos)
-    return owned.apply(arrivals, models.scorer), entry
+            return owned.apply(arrivals, *found), None
+    now = models.serving
+    entry = journal.note(begin, now.online, now.frozen, videos, now.trial, now.share)
+    return owned.apply(arrivals, models.scorer, models.trial), entry

@@ -72,6 +72,8 @@ def step_config(settings: Settings, events_id: str = "") -> StepConfig:
         latest_only=settings.slates == "latest",
         topic_key=f"{events_id[:8]}-" if events_id else "",
         arms=dict(settings.arms),
+        shares=tuple(settings.experiment_shares.items()),
+        experiment=settings.experiment,
         user_limit=settings.user_events_per_minute,
     )
 

@@ -8,86 +8,33 @@ largest record timestamp so far, which never goes back and does not depend on a 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.behaviour import MAX_WATCH_RATIO, expand, log_gaps
 from streams.core.columns import Columns, StepConfig
+from streams.core.effects import Effects
 from streams.core.erasure import Erased, mark_of
-from streams.core.events import EventType, Feedback, Slate
+from streams.core.events import EventType, Feedback
 from streams.core.feedback import Impression, Impressions, Join, close, feedback_of, outcome, prune, show
 from streams.core.hashing import seeds_of
 from streams.core.layout import SLATES_KEPT
 from streams.core.limits import beyond, count, count_beyond
 from streams.core.plan import Arrivals, Closing, Deadlines, Ints, Plan, waves_of
 from streams.core.pool import FreshPool
-from streams.core.ports import Floats, Scorer
+from streams.core.ports import Floats, Scorer, Trial
 from streams.core.ranking import Ranked
-from streams.core.records import FeedbackRecords, SlateRecords, slate_records
+from streams.core.records import FeedbackRecords, slate_records
 from streams.core.slates import Order, Slated, rank_slates
 from streams.core.state import UserStates
 
 Scorers = Callable[[str], Scorer]  # the serving model of an arm
+Parts = list[tuple[str, NDArray[np.bool_] | None, Scorer]]  # arm, events of the batch (None: all), what serves them
 Shares = list[tuple[Scorer, NDArray[np.bool_] | None]]  # of the events of a batch; None for all
 
 _DIGITS = 19  # an offset has fewer
-
-
-@dataclass
-class Effects:
-    """What a batch asks the shell to do.
-
-    Attributes:
-      ranked: slates, arm by arm, a part for each stretch of the batch.
-      labelled: feedback in the order of the events, a part for each stretch of the batch.
-      touched: users whose state changed, in order.
-      erased: what became of users who asked to be forgotten.
-    """
-
-    ranked: list[SlateRecords] = field(default_factory=list)
-    labelled: list[FeedbackRecords] = field(default_factory=list)
-    touched: dict[str, None] = field(default_factory=dict)
-    erased: list[Erased] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def slates(self) -> list[Slate]:
-        """The slates as records, made anew at each look."""
-        return [slate for part in self.ranked for slate in part]
-
-    def slate_pairs(self) -> list[tuple[bytes, bytes]]:
-        """Return keys and values of the slates to be published."""
-        return [pair for part in self.ranked for pair in part.pairs()]
-
-    def feedback_pairs(self) -> list[tuple[bytes, bytes]]:
-        """Return keys and values of the feedback to be published."""
-        return [pair for part in self.labelled for pair in part.pairs()]
-
-    @property
-    def feedback(self) -> list[Feedback]:
-        """The feedback as records, made anew at each look."""
-        return [record for part in self.labelled for record in part]
-
-    def rewards(self) -> dict[str, tuple[int, float]]:
-        """Return by arm how many impressions were labelled first, and the sum of these labels."""
-        found: dict[str, tuple[int, float]] = {}
-        for part in self.labelled:
-            for arm, (added, total) in part.rewards().items():
-                before = found.get(arm, (0, 0.0))
-                found[arm] = before[0] + added, before[1] + total
-        return found
-
-    def add(self, later: Effects) -> None:
-        """Take over what a later stretch of the same batch did."""
-        self.ranked += later.ranked
-        self.labelled += later.labelled
-        self.touched |= later.touched
-        self.erased += later.erased
-        self.counts += later.counts
 
 
 class Partition:
@@ -142,13 +89,18 @@ class Partition:
         """Return what records ask for, in order, with closings where the watermark passes their deadline."""
         return self.deadlines.plan(arrivals)
 
-    def apply(self, plan: Plan, scorers: Scorers) -> Effects:
-        """Apply a plan; every user of it must have its row loaded (`states.missing` tells which do not)."""
+    def apply(self, plan: Plan, scorers: Scorers, trial: Trial | None = None) -> Effects:
+        """Apply a plan; every user of it must have its row loaded (`states.missing` tells which do not).
+
+        Args:
+          trial: serves its share of the users instead, in the arms that follow the model.
+        """
         effects = Effects()
         batch = Columns(plan, self.states, self.pool, self.config)
         waiting = {user: list(reversed(closings)) for user, closings in plan.closings.items()}
         slated = Slated(len(plan.events), self.config.shape.hidden, (self.pool.size + 7) // 8)
-        by_scorer = _by_scorer(batch, scorers)
+        parts = _parts(batch, self.config, scorers, trial)
+        by_scorer = _by_scorer(parts)
         for wave in self._waves(batch, effects):
             live = wave[~batch.replayed[wave]] if batch.replayed.any() else wave
             if waiting:
@@ -159,7 +111,7 @@ class Partition:
         count_beyond(self.states.table, batch.rows[over], plan.offsets[over], plan.now_ms[over])
         for user, closings in waiting.items():
             self._close(user, closings, len(plan.events), batch)
-        self._finish(batch, slated, scorers, effects)
+        self._finish(batch, slated, parts, effects)
         return effects
 
     # -- one wave ---------------------------------------------------------------------------------------------------
@@ -304,13 +256,13 @@ class Partition:
 
     # -- after the waves --------------------------------------------------------------------------------------------
 
-    def _finish(self, batch: Columns, slated: Slated, scorers: Scorers, effects: Effects) -> None:
+    def _finish(self, batch: Columns, slated: Slated, parts: Parts, effects: Effects) -> None:
         """Rank the slates, then make the records of the batch."""
         plan, pool = batch.plan, self.pool
         places = np.flatnonzero(batch.slated)
         orders = [
-            Order(arm, self.config.arms.get(arm, "online"), scorers(arm), mine)
-            for arm, members in batch.arms.items()
+            Order(arm, self.config.arms.get(arm, "online"), scorer, mine)
+            for arm, members, scorer in parts
             if len(mine := places if members is None else places[members[places]])
         ]
         if orders:
@@ -360,11 +312,25 @@ class Partition:
         effects.labelled = [FeedbackRecords(batch, complete, joined, batch.arm_names(complete.tolist(), self.config))]
 
 
-def _by_scorer(batch: Columns, scorers: Scorers) -> Shares:
+def _parts(batch: Columns, config: StepConfig, scorers: Scorers, trial: Trial | None) -> Parts:
+    """Return the events of a batch by arm; where a trial is on, those apart whose users get its version."""
+    if trial is None:
+        return [(arm, members, scorers(arm)) for arm, members in batch.arms.items()]
+    found: Parts = []
+    chosen = trial.chosen(batch.plan.users)
+    for arm, members in batch.arms.items():
+        if config.arms.get(arm, "online") != "online":
+            found.append((arm, members, scorers(arm)))
+            continue
+        others, on_trial = (~chosen, chosen) if members is None else (members & ~chosen, members & chosen)
+        found += [(arm, others, scorers(arm)), (arm, on_trial, trial.scorer)]
+    return found
+
+
+def _by_scorer(parts: Parts) -> Shares:
     """Return which events each scorer steps; several arms may share one."""
     shares: dict[int, tuple[Scorer, NDArray[np.bool_] | None]] = {}
-    for arm, members in batch.arms.items():
-        scorer = scorers(arm)
+    for _, members, scorer in parts:
         _, others = shares.get(id(scorer), (scorer, None))
         shares[id(scorer)] = scorer, members if others is None or members is None else others | members
     return list(shares.values())

@@ -234,7 +234,7 @@ class Service:
             raise ApiError(404, "unknown-user", "nothing is known of this user")
         arm = worker.config.arm(user_id)
         slate = worker.board.last(user_id)
-        found = explain(slate, history(owned.core.states, user_id), worker.pool, worker.models.scorer(arm))
+        found = explain(slate, history(owned.core.states, user_id), worker.pool, worker.models.scorer_of(user_id, arm))
         return Explanation(
             user_id=asked, worker=worker.name, policy=worker.config.arms.get(arm, "online"), **found
         )  # fmt: skip

@@ -114,7 +114,7 @@ def test_a_state_that_cannot_be_read_is_not_the_records_fault(tmp_path, make_set
 
     path = tmp_path / "a"
     owned = SimpleNamespace(attempts=Attempts(path), journal=Journal(), apply=fail)
-    models = SimpleNamespace(serving=(0, -1), scorer=None)
+    models = SimpleNamespace(serving=SimpleNamespace(online=0, frozen=-1, trial=-1, share=0.0), scorer=None, trial=None)
     for _ in range(3):
         with pytest.raises(StateError):
             apply(owned, batch(0, 0), models, 0, make_settings())

@@ -120,13 +120,20 @@ async def recover(store: StateStore, topic: str, partition: int, settings: Setti
             )
         consumer.seek(tp, max(at, begin))
         read = 0
+        writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        writing.set_result(None)
         while await consumer.position(tp) < end:
             fetched = await consumer.getmany(tp, timeout_ms=500, max_records=5000)
             records = fetched.get(tp, [])
             read += len(records)
+            await writing  # one part is written while the next one is fetched
             if records:
-                store.absorb([(record.key, record.value) for record in records], records[-1].offset + 1)
-                failpoints.reached("recovery-part")
+                pairs, at = [(record.key, record.value) for record in records], records[-1].offset + 1
+                writing = asyncio.ensure_future(asyncio.to_thread(store.absorb, pairs, at))
+                if failpoints.armed("recovery-part"):
+                    await writing
+                    failpoints.reached("recovery-part")
+        await writing
         return read
     finally:
         await consumer.stop()

@@ -9,7 +9,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 PACKAGES := streams model producers deploy benchmarks
 
-.PHONY: help setup demo test faults docs tools lint peers lock clean
+.PHONY: help setup demo test faults fuzz upgrade docs tools lint peers lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,16 @@ test: lint tools  ## set up, check style, types and imports, run all tests. ARGS
 
 faults: setup  ## kill, pause and damage everything, for about an hour, and compare. ARGS="--only kills" picks some
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+fuzz: .fuzz/.ready  ## look for bytes that crash decoders and validators, for ten minutes. ARGS="-max_total_time=60" for less
+	@PYTHONPATH=.fuzz $(BIN)/python -m tests.faults.fuzz -max_total_time=600 -max_len=4096 $(ARGS) .fuzz/corpus
+
+.fuzz/.ready: tests/faults/fuzz.lock | setup
+	@$(PIP) --require-hashes --only-binary :all: --upgrade --target .fuzz -r tests/faults/fuzz.lock
+	@touch $@
+
+upgrade: setup  ## act out a rolling upgrade under load. FROM=commit says from which code
+	@$(BIN)/python -m pytest tests/integration/test_upgrade.py $(if $(FROM),--upgrade-from $(FROM)) $(ARGS)
 
 docs: setup  ## build the documentation into site/; a broken link is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "open site/index.html"
@@ -79,7 +89,9 @@ lock: setup  ## resolve the dependencies anew into requirements.lock
 	  -c requirements.lock -o deploy/image/requirements.lock pyproject.toml  # what the image holds: no development tools
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --group peers \
 	  --python-version 3.11 -o benchmarks/peers.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --group fuzz \
+	  --python-version 3.11 -o tests/faults/fuzz.lock
 
 clean:  ## remove .venv and every cache; data in .freshloop stay
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist site
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz dist site
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

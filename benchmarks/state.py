@@ -22,6 +22,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.cluster import cluster, load
 from benchmarks.job import RECENT, SHAPE, make_events, make_pool, make_scorer, make_videos
+from streams.attempts import Attempts
 from streams.changelog import Changelog, recover
 from streams.config import Settings
 from streams.core.layout import user_key
@@ -173,7 +174,7 @@ def _memory(
     """Pass every user through one partition that holds `KEPT` of them; return how much memory grew after a quarter."""
     core = Partition(0, StepConfig(policy=Policy(), shape=SHAPE), pool)
     silent = Changelog(settings, Topics(settings).states, 0, "bench")  # never started: nothing is sent
-    owned = OwnedPartition(core, StateStore(folder / "pass"), silent, 0.0)
+    owned = OwnedPartition(core, StateStore(folder / "pass"), silent, 0.0, Attempts(folder / "attempt"))
     process = psutil.Process()
     template = make_events(BATCH)
     grown: list[float] = []

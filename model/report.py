@@ -9,7 +9,7 @@ from typing import Any
 
 _COLOURS = {"frozen": "#7a8699", "online": "#d1495b"}
 _WIDTH, _HEIGHT, _LEFT, _FOOT = 560, 220, 48, 36
-_STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1c2430}
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1c2430}
 table{border-collapse:collapse}td,th{padding:.2rem .8rem;text-align:right;border-bottom:1px solid #e3e6ea}
 td:first-child,th:first-child{text-align:left}svg{display:block;margin:.5rem 0}text{font-size:12px;fill:#444}
 @media(prefers-color-scheme:dark){body{background:#15181d;color:#e6e8eb}text{fill:#c8ccd2}}"""
@@ -35,7 +35,7 @@ def page(result: dict[str, Any]) -> str:
         )
     ]
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>Freshloop evaluation</title><style>{_STYLE}</style>"
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>Freshloop evaluation</title><style>{STYLE}</style>"
         f"<h1>Evaluation, {escape(str(result['format']))}</h1>"
         f"<p>{result['online']['targets']} targets, seeds {escape(str(result['seeds']))}, {result['seconds']} s; "
         f"online over frozen {result['online_over_frozen']}. Bars are 95 % intervals from a bootstrap over users.</p>"

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from streams import failpoints
 from streams.config import Settings
+from streams.journal import JOURNAL_KEY, Entry, encode_entry
 from streams.publisher import Publisher
 from streams.state_store import META_KEY, Meta, StateStore, StoreError
 
@@ -48,6 +49,14 @@ class Changelog:
         """
         records = [*packed.items(), (META_KEY, msgspec.msgpack.encode(meta))]
         return await self._publisher.publish(self._topic, self._partition, records)
+
+    async def note(self, entry: Entry) -> None:
+        """Write an entry of the journal.
+
+        Raises:
+          PublishError: not acknowledged, because another owner has begun for one.
+        """
+        await self._publisher.publish(self._topic, self._partition, [(entry.key(), encode_entry(entry))])
 
     async def recover(self, store: StateStore) -> int:
         """Bring a store up to the changelog's end; return how many records were read.
@@ -128,8 +137,7 @@ async def recover(store: StateStore, topic: str, partition: int, settings: Setti
             read += len(records)
             await writing  # one part is written while the next one is fetched
             if records:
-                pairs, at = [(record.key, record.value) for record in records], records[-1].offset + 1
-                writing = asyncio.ensure_future(asyncio.to_thread(store.absorb, pairs, at))
+                writing = asyncio.ensure_future(asyncio.to_thread(_take, store, records))
                 if failpoints.armed("recovery-part"):
                     await writing
                     failpoints.reached("recovery-part")
@@ -137,3 +145,8 @@ async def recover(store: StateStore, topic: str, partition: int, settings: Setti
         return read
     finally:
         await consumer.stop()
+
+
+def _take(store: StateStore, records: list[Any]) -> None:
+    store.keep({record.key: record.value for record in records if record.key[:1] == JOURNAL_KEY})
+    store.absorb([(record.key, record.value) for record in records], records[-1].offset + 1)

@@ -37,6 +37,18 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "tail": ("freshloop tail --user u17", "freshloop tail --json --limit 5 --from-start"),
     "explain": ("freshloop explain u17", "freshloop explain u17 --top 3 --json"),
+    "backup save": ("freshloop backup save freshloop.backup",),
+    "backup restore": (
+        "FRESHLOOP_TOPIC_PREFIX=new- FRESHLOOP_PARTITIONS=32 freshloop backup restore freshloop.backup",
+    ),
+    "dead-letters list": (
+        "freshloop dead-letters list --newest 50",
+        "freshloop dead-letters list --reason invalid --json",
+    ),
+    "dead-letters replay": (
+        "freshloop dead-letters replay --reason crashes",
+        "freshloop dead-letters replay --number 17",
+    ),
     "models list": ("freshloop models list --last 5",),
     "models show": ("freshloop models show 12 --json",),
     "models promote": ("freshloop models promote 12 --reason 'checked by hand'",),
@@ -45,6 +57,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "freshloop evaluate --format kuairand --seeds 1,2 --report out --json",
         "freshloop evaluate --format interactions --warm clicks.csv --user visitor --item product --time ts",
     ),
+    "report": ("freshloop report", "freshloop report --out yesterday.html --cluster --limit 500000"),
     "bench pipeline": ("freshloop bench pipeline --rounds 3 --only limit,freshloop --json",),
     "bench latency": ("freshloop bench latency --seconds 30 --json",),
     "bench state": ("freshloop bench state --users 100000 --rounds 3 --json",),

@@ -79,7 +79,13 @@ class Settings(BaseSettings):
     commit_interval_s: Seconds = Field(0.5, description="Time between offset commits.")
     session_timeout_s: Annotated[float, Field(ge=6.0)] = Field(10.0, description="A silent worker is dead after this.")
     cached_users: Count = Field(100_000, description="User states held in memory per worker.")
+    state_layout: Annotated[int, Field(ge=0, le=255)] = Field(
+        0, description="Write states in this earlier layout while workers of an earlier version run; 0: the present."
+    )
     failpoint: str = Field("", description="For tests: POINT[:COUNT[:ACTION]] at which a worker fails; empty: nowhere.")
+    user_events_per_minute: Annotated[int, Field(ge=0)] = Field(
+        1200, description="Events of one user in a minute; beyond it they are only counted; 0: no limit."
+    )
     slates: Literal["every", "latest"] = Field("every", description="A slate per event, or a user's latest per batch.")
 
     # Feed

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 #: Points, in the order in which a batch meets them; then those of a start and of a rebalance.
 POINTS = (
-    "batch-applied", "slates-published", "changelog-part", "changelog-published", "store-written", "acknowledged",
-    "committed",
+    "batch-applied", "journal-written", "slates-published", "changelog-part", "changelog-published", "store-written",
+    "acknowledged", "committed",
     "rebalance", "fenced", "recovery-part", "recovered", "positions-found",
 )  # fmt: skip
 ACTIONS = ("kill", "raise", "stop")

@@ -48,6 +48,10 @@ class Feeds:
     Args:
       on_bad: told of a video record that cannot be used.
       on_placed: told of pool slots that were given to a video, with the key of their former owner.
+
+    Attributes:
+      live: what was there at the start has been read; only then are delays measured.
+      videos_end: every record of the `videos` topic below this offset is in the pool.
     """
 
     def __init__(
@@ -62,21 +66,25 @@ class Feeds:
         self._pool, self._models, self._metrics, self._clock = pool, models, metrics, clock
         self._on_bad, self._on_placed = on_bad, on_placed
         self._rewards = Rewards()
-        self.live = False  # set once what was there at the start has been read; only then are delays measured
+        self.live, self.videos_end = False, 0
 
     def on_videos(self, records: Any) -> None:
         """Add published videos, withdraw those with an empty value; the last record of a video in a poll holds."""
-        newest = {record.key: record for record in records}
-        videos = []
-        for key, record in newest.items():
-            if key and not record.value:
-                self._pool.withdraw(key.decode("utf-8", "replace"))
-                continue
+        told = {record.key: record for record in records if record.value or not record.key}
+        first = {record.key: record.offset for record in reversed(records) if record.value}
+        videos, offsets = [], []
+        for key, record in told.items():
             try:
                 videos.append(_video_of(record))
+                offsets.append(first[key])
             except BadRecord as bad:
                 self._on_bad(record, bad)
-        self._on_placed(self._pool.add(videos))
+        self._on_placed(self._pool.add(videos, offsets))
+        for key, offset in _withdrawn(
+            records
+        ).items():  # some came in this very poll: steps upon them need their vector
+            self._pool.withdraw(key.decode("utf-8", "replace"), offset)
+        self.videos_end = max(self.videos_end, records[-1].offset + 1)
         if self.live:
             now = self._clock.now_ms()
             for video in videos:
@@ -100,6 +108,17 @@ class Feeds:
             amount = self._rewards.increment(feedback)
             if amount:
                 self._pool.reward(feedback.video_id, amount, feedback.impression_ms)
+
+
+def _withdrawn(records: Any) -> dict[bytes, int]:
+    """Return the videos that are withdrawn behind a poll, and since which record."""
+    found: dict[bytes, int] = {}
+    for record in records:
+        if record.value:
+            found.pop(record.key, None)
+        elif record.key:
+            found.setdefault(record.key, record.offset)
+    return found
 
 
 def _video_of(record: Any) -> Video:

@@ -7,8 +7,8 @@ guards what both threads touch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
@@ -32,6 +32,17 @@ class Batch:
     begin: int
     end: int
     epoch: int
+
+
+def cut(batch: Batch, offsets: Sequence[int]) -> list[Batch]:
+    """Return a batch in parts that begin at these offsets, as far as they lie within it; no part is without records."""
+    parts, begin = [], batch.begin
+    for end in [*sorted(offset for offset in offsets if batch.begin < offset < batch.end), batch.end]:
+        records = [record for record in batch.records if begin <= record.offset < end]
+        if records:
+            parts.append(replace(batch, records=records, begin=begin, end=end))
+            begin = end
+    return parts
 
 
 @dataclass

@@ -18,18 +18,22 @@ from benchmarks.cli import bench_app
 from deploy.cli import broker_app, topics_app
 from deploy.console.cli import console as console_command
 from deploy.demo_cli import demo
+from deploy.demo_home import demo_cluster
 from deploy.doctor_cli import doctor
 from deploy.workers import running_workers
 from model.cli import models_app
 from model.content.cli import content_commands, embed
 from model.evaluate_cli import evaluate
+from model.report_cli import report_command
 from model.trainer_cli import trainer
 from producers.clip_files import render
 from producers.collect_cli import collect
 from producers.replay_cli import replay_command
 from producers.simulate_cli import simulate
+from streams.backup_cli import backup_app
 from streams.command_examples import add_examples
 from streams.config import ConfigError, Settings, load_settings
+from streams.letters_cli import letters_app
 from streams.schemas import TopicRecord, topic_records
 from streams.topics import Topics
 
@@ -44,6 +48,8 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(broker_app, name="broker")
 app.add_typer(topics_app, name="topics")
 app.add_typer(models_app, name="models")
+app.add_typer(backup_app, name="backup")
+app.add_typer(letters_app, name="dead-letters")
 app.command()(demo)
 app.command()(doctor)
 app.command("console")(console_command)
@@ -52,6 +58,7 @@ app.command("replay")(replay_command(running_workers))
 app.command("simulate")(simulate)
 app.command("collect")(collect)
 app.command()(trainer)
+app.command("report")(report_command(demo_cluster))
 
 app.command("embed")(embed)
 app.add_typer(content_commands(render), name="content")

@@ -75,6 +75,9 @@ class WorkerMetrics:
         self.feedback = counter("freshloop_feedback_total", "Feedback records published.")
         self.joins = counter("freshloop_joins_total", "What became of impressions and outcomes.", "result")
         self.dead_letters = counter("freshloop_dead_letters_total", "Records sent to dead letters.", "reason")
+        self.strays = counter("freshloop_rerouted_events_total", "Events sent on from the wrong partition to theirs.")
+        self.limited = counter("freshloop_limited_events_total", "Events beyond their user's limit, only counted.")
+        self.clipped = counter("freshloop_clipped_events_total", "Playbacks of over five times the duration, clipped.")
         self.state_reads = counter("freshloop_state_reads_total", "States needed, by where they were.", "where")
         self.rebuilt = counter("freshloop_states_rebuilt_total", "States rebuilt for another model version.")
         self.impressions = counter(

@@ -24,6 +24,10 @@ class Versions(Protocol):
         """Return the first version that learned from so many feedback records."""
         ...
 
+    def version(self, number: int) -> Scorer | None:
+        """Return a version that can serve, whether or not it does."""
+        ...
+
 
 class ServingModels:
     """The scorers of all arms.
@@ -53,6 +57,20 @@ class ServingModels:
     def scorer(self, arm: str) -> Scorer:
         """Return the scorer of an arm."""
         return self.frozen if arm == "frozen" and self.frozen is not None else self.online
+
+    @property
+    def serving(self) -> tuple[int, int]:
+        """The versions of the online and the frozen arm; -1 for none."""
+        return self.online.version, -1 if self.frozen is None else self.frozen.version
+
+    def scorers(self, online: int, frozen: int) -> Callable[[str], Scorer] | None:
+        """Return the scorers of all arms as they were with these versions; None when one is no longer there."""
+        if (online, frozen) == self.serving:
+            return self.scorer
+        first, second = self._versions.version(online), self._versions.version(frozen) if frozen >= 0 else None
+        if first is None or (second is None and frozen >= 0):
+            return None
+        return lambda arm: second if arm == "frozen" and second is not None else first
 
     def feed(self, key: bytes, value: bytes | None) -> str | None:
         """Take a record of the `models` topic; swap when it completes another version. Returns a refusal's reason."""

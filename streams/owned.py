@@ -5,31 +5,50 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from streams.attempts import Attempts
 from streams.changelog import Changelog
-from streams.core.layout import chunks_of, user_key
+from streams.core.layout import LAYOUT, chunks_of, user_key
+from streams.core.migration import downgraded
 from streams.core.plan import Plan
 from streams.core.step import Partition
+from streams.journal import Journal
 from streams.state_store import Meta, StateStore
 
 
 class OwnedPartition:
     """A partition's core, store, changelog and progress.
 
+    Args:
+      layout: in which states are written.
     Attributes:
       next_offset: the first offset that is not applied in memory.
       moved_at: when `next_offset` moved last, monotonic seconds.
       turn: counts the calls of `pack`.
       tail: the last batch whose writes are under way; each waits for the one before it.
+      journalled: the last entry of the journal whose write is under way; slates wait for it.
     """
 
-    def __init__(self, core: Partition, store: StateStore, changelog: Changelog, now: float) -> None:
+    def __init__(
+        self,
+        core: Partition,
+        store: StateStore,
+        changelog: Changelog,
+        now: float,
+        attempts: Attempts,
+        replay_until: int = 0,
+        layout: int = LAYOUT,
+    ) -> None:
         self.core = core
         self.store = store
         self.changelog = changelog
         self.next_offset = store.meta.applied_through
         self.moved_at = now
         self.tail: asyncio.Task[None] | None = None
+        self.journalled: asyncio.Task[None] | None = None
+        self.attempts = attempts
+        self.journal = Journal(store.journal(), store.meta.applied_through, replay_until)
         self.turn = 0
+        self._layout = layout
         self._in_flight: dict[str, int] = {}
         core.watermark_ms = store.meta.watermark_ms
         for user, impressions in store.unlabelled():
@@ -41,7 +60,8 @@ class OwnedPartition:
         return done and self.next_offset == self.store.meta.applied_through
 
     async def close(self) -> None:
-        """Close the store and the changelog."""
+        """Close the store, the changelog and the note of what is being applied."""
+        self.attempts.close()
         self.store.close()
         await self.changelog.stop()
 
@@ -67,7 +87,10 @@ class OwnedPartition:
         """Return the records of `users` and keep their states in memory until `written`."""
         self.turn += 1
         self._in_flight.update(dict.fromkeys(users, self.turn))
-        return self.core.states.pack(users)
+        packed = self.core.states.pack(users)
+        if self._layout == LAYOUT:
+            return packed
+        return {key: downgraded(value, self._layout) if key[:1] == b"u" else value for key, value in packed.items()}
 
     def progress(self, end: int) -> Meta:
         """Return the progress once every event below `end` is applied."""

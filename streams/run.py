@@ -21,6 +21,8 @@ from streams.admin import require_topics
 from streams.app import make_app
 from streams.clock import Clock
 from streams.config import ConfigError, Settings
+from streams.core.layout import LAYOUT
+from streams.core.migration import OLDEST
 from streams.core.ports import Scorer
 from streams.http.api import make_api
 from streams.http.server import bind, serve, url_of
@@ -52,6 +54,10 @@ class RegistryVersions:
     def first_at_least(self, trained_through: int) -> Scorer | None:
         """Return the scorer of the first version that learned from so many feedback records."""
         return _scorer(self._registry.first_at_least(trained_through))
+
+    def version(self, number: int) -> Scorer | None:
+        """Return the scorer of a version that can serve, whether or not it does."""
+        return _scorer(self._registry.version(number))
 
 
 class ServedVersions:
@@ -135,6 +141,8 @@ def run_worker(settings: Settings, name: str, metrics_port: int, loglevel: str, 
       ConfigError: the topics do not fit, or a port is taken.
     """
     failpoints.arm(settings.failpoint)
+    if settings.state_layout and not OLDEST <= settings.state_layout <= LAYOUT:
+        raise ConfigError(f"setting state_layout (FRESHLOOP_STATE_LAYOUT): there are {OLDEST} to {LAYOUT}, or 0")
     ids = require_topics(settings)
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)

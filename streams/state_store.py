@@ -2,7 +2,7 @@
 
 Keys: `m` holds `Meta`; `u` + user id holds a packed state; `s` + user id + one byte holds a full chunk of seen videos;
 `d` + user id marks a user with an impression that has no label yet, so that recovery finds deadlines without reading
-every state.
+every state; `j` + one byte holds an entry of the journal.
 
 What the changelog has acknowledged is durable there, so it is gathered here and written now and then, the newest state
 of a user only, and without a write-ahead log: after a kill the store begins where RocksDB last flushed, which its
@@ -24,6 +24,8 @@ import rocksdb
 
 from streams.core.feedback import Impressions
 from streams.core.layout import age_of, impressions_of, is_unlabelled
+from streams.core.migration import upgraded
+from streams.journal import JOURNAL_KEY
 
 log = logging.getLogger("freshloop.worker")
 
@@ -170,9 +172,28 @@ class StateStore:
                 newest[key] = value
         return newest, doubtful
 
+    def keep(self, records: Mapping[bytes, bytes]) -> None:
+        """Take records of the changelog that are neither states nor progress, as they are."""
+        batch = rocksdb.WriteBatch()
+        for key, value in records.items():
+            batch.put(key, value)
+        self._write(batch)
+
+    def journal(self) -> list[bytes]:
+        """Return the entries of the journal."""
+        iterator = self._db.iteritems()
+        iterator.seek(JOURNAL_KEY)
+        try:
+            found = dict(takewhile(lambda item: item[0][:1] == JOURNAL_KEY, iterator))
+        finally:
+            del iterator
+        return list((found | {k: v for k, v in self._gathered.items() if k[:1] == JOURNAL_KEY}).values())
+
     def unlabelled(self) -> list[tuple[str, Impressions]]:
         """Return the users that have an impression without a label, and their open impressions."""
-        return [(key[1:].decode(), impressions_of(value)) for key, value in self.get(sorted(self._marked)).items()]
+        return [
+            (key[1:].decode(), impressions_of(upgraded(value))) for key, value in self.get(sorted(self._marked)).items()
+        ]
 
     def users(self) -> int:
         """Return about how many records are stored."""

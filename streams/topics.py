@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
+
+from aiokafka.partitioner import murmur2
 
 from streams.config import Settings
 
 HOUR_MS = 3_600_000
+
+
+@lru_cache(maxsize=1 << 17)
+def partition_of_key(key: bytes, partitions: int) -> int:
+    """Return the partition of a key: murmur2, as every Kafka client of ours computes it."""
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
 @dataclass(frozen=True)

@@ -19,27 +19,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams import failpoints
+from streams.attempts import Attempts
 from streams.batches import BatchConsumer
 from streams.broadcast import Broadcast
 from streams.changelog import Changelog, ends_of
 from streams.clock import Clock
 from streams.codecs import BadRecord
 from streams.config import Settings
+from streams.core.layout import LAYOUT
 from streams.core.pool import FreshPool
 from streams.core.ranking import Policy
 from streams.core.state import StateShape
-from streams.core.step import Effects, Partition, StepConfig
+from streams.core.step import Partition, StepConfig
 from streams.feeds import Feeds
 from streams.gathering import Batch
 from streams.http.board import Board
 from streams.http.directory import Directory, announcements
-from streams.intake import TICK, Intake, dead_letter, take_in
+from streams.intake import TICK, by_home, dead_letter
+from streams.journal import Entry, encode_entry
 from streams.metrics import BatchHistogram, WorkerMetrics
 from streams.models import ServingModels
 from streams.owned import OwnedPartition
 from streams.publisher import Out, Publisher
 from streams.state_store import Meta, open_store
 from streams.topics import Topics
+from streams.turn import Turn, apply, parts_of
 from streams.watermark import GapError, resume_at
 
 log = logging.getLogger("freshloop.worker")
@@ -67,6 +71,7 @@ def step_config(settings: Settings, events_id: str = "") -> StepConfig:
         latest_only=settings.slates == "latest",
         topic_key=f"{events_id[:8]}-" if events_id else "",
         arms=dict(settings.arms),
+        user_limit=settings.user_events_per_minute,
     )
 
 
@@ -168,8 +173,10 @@ class Worker:
         drop_others(self._folder)
         await self.broadcast.caught_up.wait()
         self.feeds.live = True
-        for number in sorted(partitions - kept):
-            self.owned[number] = await self._open(number)
+        new = sorted(partitions - kept)
+        ends = await ends_of(self.settings, self.topics.events, new) if new else {}
+        for number in new:
+            self.owned[number] = await self._open(number, ends[number])
         self.board.keep(partitions)
         told = announcements(partitions, self.name, self.url, self.clock.now_ms())
         await self.publisher.publish(self.topics.workers, 0, told)
@@ -182,14 +189,18 @@ class Worker:
         ends = await ends_of(self.settings, self.topics.states, settled) if settled else {}
         return {number for number in settled if self.owned[number].store.meta.changelog_offset == ends[number]}
 
-    async def _open(self, number: int) -> OwnedPartition:
+    async def _open(self, number: int, end: int) -> OwnedPartition:
+        """Recover a partition whose events end at offset `end`: no event behind it can have been applied before."""
         store = open_store(self._folder / f"p{number}")
         changelog = Changelog(self.settings, self.topics.states, number, self.name)
         await changelog.start()
         read = await changelog.recover(store)
         failpoints.reached("recovered")
-        log.info("partition %d: %d changelog records, goes on at %d", number, read, store.meta.applied_through)
-        return OwnedPartition(Partition(number, self.config, self.pool), store, changelog, self.clock.monotonic())
+        applied, most = store.meta.applied_through, self.settings.in_flight * self.settings.poll_records
+        log.info("partition %d: %d changelog records, goes on at %d", number, read, applied)
+        core, attempts = Partition(number, self.config, self.pool), Attempts(self._folder / f"attempt-{number}")
+        until, layout = min(end, applied + most), self.settings.state_layout or LAYOUT
+        return OwnedPartition(core, store, changelog, self.clock.monotonic(), attempts, until, layout)
 
     async def _release(self, kept: set[int]) -> None:
         for number in self.owned.keys() - kept:
@@ -233,50 +244,63 @@ class Worker:
             raise GapError(
                 f"batch begins at {batch.begin}, the state of partition {number} ends at {owned.next_offset}"
             )
+        parts, suspected = parts_of(owned, batch), owned.attempts.suspicious
+        for place, part in enumerate(parts):
+            if place:
+                await self._in_flight.acquire()
+                if not is_current():
+                    self._in_flight.release()
+                    ack()
+                    break
+            self._apply(owned, part, lag, ack if part is parts[-1] else lambda: None)
+            for _ in range(HAND_OVER):
+                await asyncio.sleep(0)
+            if suspected and owned.tail is not None:  # what is behind a suspect must not take its verdict back
+                await asyncio.wait([owned.tail])
+
+    def _apply(self, owned: OwnedPartition, part: Batch, lag: int, ack: Any) -> None:
         started = self.clock.monotonic()
-        intake = take_in(batch.records, bool(self.settings.pseudonym_key))
-        plan = owned.core.plan(intake.events)
-        held, read = owned.load(plan)
-        effects = owned.core.apply(plan, self.models.scorer)
-        packed = owned.pack(list(effects.touched))
-        owned.next_offset, owned.moved_at = batch.end, self.clock.monotonic()
+        turn = apply(owned, part, self.models, self.feeds.videos_end, self.settings)
+        owned.moved_at = self.clock.monotonic()
         failpoints.reached("batch-applied")
-        self._measure(batch, intake, effects, held, read, lag, self.clock.monotonic() - started)
-        finish = self._finish(
-            owned, batch, intake, effects, packed, owned.turn, owned.progress(batch.end), owned.tail, ack
-        )
-        owned.tail = self.spawn(finish)
-        for _ in range(HAND_OVER):
-            await asyncio.sleep(0)
+        self._measure(turn, lag, owned.moved_at - started)
+        if turn.entry is not None:
+            owned.journalled = self.spawn(self._note(owned.changelog, turn.entry))
+        owned.tail = self.spawn(self._finish(owned, turn, owned.journalled, owned.tail, ack))
+
+    async def _note(self, changelog: Changelog, entry: Entry) -> None:
+        await changelog.note(entry)
+        failpoints.reached("journal-written")
 
     async def _finish(
         self,
         owned: OwnedPartition,
-        batch: Batch,
-        intake: Intake,
-        effects: Effects,
-        packed: dict[bytes, bytes],
-        turn: int,
-        meta: Meta,
+        turn: Turn,
+        journalled: asyncio.Task[None] | None,
         before: asyncio.Task[None] | None,
         ack: Any,
     ) -> None:
-        number, publish, topics = batch.tp.partition, self.publisher.publish, self.topics
-        stamps = np.array([record.timestamp for record in batch.records], np.int64)
-        slates, feedback = effects.slate_pairs(), effects.feedback_pairs()
+        number, publish, topics = turn.batch.tp.partition, self.publisher.publish, self.topics
+        stamps = np.array([record.timestamp for record in turn.batch.records], np.int64)
+        slates, feedback = turn.effects.slate_pairs(), turn.effects.feedback_pairs()
+        if journalled is not None and not journalled.done():
+            await journalled
         await asyncio.gather(
             publish(topics.recommendations, number, slates),
             publish(topics.feedback, number, feedback),
-            publish(topics.dead_letters, 0, [letter for _, letter in intake.dead]),
+            publish(topics.dead_letters, 0, [letter for _, letter in turn.intake.dead]),
+            *(publish(topics.events, home, records) for home, records in by_home(turn.intake.strays).items()),
         )
         failpoints.reached("slates-published")
-        self.board.published(number, slates, lambda: effects.slates)
+        self.board.published(number, slates, lambda: turn.effects.slates)
         self._observe(self.metrics.event_to_slate, stamps)
         if before is not None:
             await before  # states are stored in order; slates need not wait for the states of the batch before
-        end = await owned.changelog.append(packed, meta)
+        end = await owned.changelog.append(turn.packed, turn.meta)
         failpoints.reached("changelog-published")
-        owned.written(packed, Meta(meta.applied_through, meta.watermark_ms, end), turn, self._cache_share())
+        stored = turn.packed if turn.entry is None else turn.packed | {turn.entry.key(): encode_entry(turn.entry)}
+        meta = Meta(turn.meta.applied_through, turn.meta.watermark_ms, end)
+        owned.written(stored, meta, turn.number, self._cache_share())
         failpoints.reached("store-written")
         self._observe(self.metrics.event_to_state, stamps)
         self._in_flight.release()
@@ -318,21 +342,22 @@ class Worker:
     def _observe(self, histogram: BatchHistogram, stamps: NDArray[np.int64]) -> None:
         histogram.observe_many((self.clock.now_ms() - stamps) / 1000)
 
-    def _measure(
-        self, batch: Batch, intake: Intake, effects: Effects, held: int, read: int, lag: int, seconds: float
-    ) -> None:
-        metrics = self.metrics
+    def _measure(self, turn: Turn, lag: int, seconds: float) -> None:
+        metrics, batch, intake, effects = self.metrics, turn.batch, turn.intake, turn.effects
         metrics.events.inc(len(batch.records))
         metrics.batch_size.observe(len(batch.records))
         metrics.batch_seconds.observe(seconds)
         metrics.slates.inc(len(effects.ranked))
         metrics.feedback.inc(len(effects.feedback))
-        metrics.state_reads.labels("memory").inc(held)
-        metrics.state_reads.labels("store").inc(read)
+        metrics.state_reads.labels("memory").inc(turn.held)
+        metrics.state_reads.labels("store").inc(turn.read)
         metrics.rebuilt.inc(effects.counts.pop("rebuilt", 0))
+        metrics.limited.inc(effects.counts.pop("limited", 0))
+        metrics.clipped.inc(effects.counts.pop("clipped", 0))
         metrics.lag.labels(str(batch.tp.partition)).set(lag)
         for result, count in effects.counts.items():
             metrics.joins.labels(str(result)).inc(count)
+        metrics.strays.inc(len(intake.strays))
         for reason, _ in intake.dead:
             metrics.dead_letters.labels(reason).inc()
         for arm, (count, total) in effects.rewards().items():

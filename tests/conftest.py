@@ -21,6 +21,11 @@ from streams.config import Settings, load_settings
 MakeSettings = Callable[..., Settings]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what `make upgrade` takes."""
+    parser.addoption("--upgrade-from", default="", help="Commit or tag that the upgrade test upgrades from.")
+
+
 def free_ports(count: int) -> list[int]:
     """Return ports of 127.0.0.1 that were free, all different."""
     with ExitStack() as stack:

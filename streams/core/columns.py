@@ -33,6 +33,7 @@ class StepConfig:
     latest_only: bool = False
     topic_key: str = ""  # distinguishes slates of a topic that was deleted and made again
     arms: dict[str, str] = field(default_factory=dict)  # policies by arm: online, frozen, popular or random
+    user_limit: int = 0  # events of a user in a minute of the watermark, beyond it they are only counted; 0 for none
 
     def __post_init__(self) -> None:
         if self.policy.size > self.shape.positions:
@@ -53,6 +54,7 @@ class Columns:
       rows, slots, keys: int64 [N]: row of the user; slot (-1: not known) and key of the video (0: none).
       numbers, flags: the stored form of the steps, complete once their wave has passed.
       stepped, slated, replayed: bool [N].
+      limited: places of events beyond their user's limit; they are in no wave.
       joined: what slow joins made, by event; closed: what closings made, and before which event.
       unranked: impressions of slates that events of this batch make.
     """
@@ -80,6 +82,7 @@ class Columns:
         self.stepped = np.zeros(count, bool)
         self.slated = np.zeros(count, bool)
         self.replayed = plan.offsets <= states.table["last_offset"][self.rows]
+        self.limited = np.zeros(0, np.int64)
         self.joined: dict[int, Joined] = {}
         self.closed: list[tuple[int, str, list[Joined]]] = []
         self.unranked: list[tuple[Impression, int]] = []

@@ -17,7 +17,7 @@ import numpy as np
 from streams.core.behaviour import BEHAVIOUR_SIZE, NUMBERS
 from streams.core.feedback import Impressions
 
-LAYOUT = 3
+LAYOUT = 4
 SLATES_KEPT = 8  # a viewer's answers refer to one of the last slates
 EVENT_WORDS = 3  # 48 bits of an event's key: of 10^9 events fewer than one in a thousand runs finds a false duplicate
 _HEAD = struct.Struct("<4BH2Bi3I2q")
@@ -64,6 +64,7 @@ def row_type(shape: StateShape) -> np.dtype[Any]:
             ("hidden_size", "<u2"), ("mask_bytes", "u1"), ("unlabelled", "u1"),
             ("model_version", "<i4"), ("steps", "<u4"), ("seen_count", "<u4"), ("slates", "<u4"),
             ("last_offset", "<i8"), ("last_step_ms", "<i8"),
+            ("minute", "<u4"), ("minute_events", "<u4"),
             ("recent_videos", "<i8", (shape.recent,)),
             ("slate_offsets", "<i8", (SLATES_KEPT,)),
             ("hidden", "<f4", (shape.hidden,)),

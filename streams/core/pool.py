@@ -6,7 +6,8 @@ slot is given away only when the pool is full, the longest ended first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from streams.core.ports import Floats, Scorer
 
 _KINDS = {kind: place for place, kind in enumerate(Kind)}
 _LOW = 0xFFFF_FFFF
+_NEVER = np.iinfo(np.int64).max
 _MAX_EXPONENT = 256.0  # of the forward decay; far from the end of float64
 
 
@@ -39,7 +41,8 @@ class FreshPool:
       authors: int64 [S], key of the author.
       durations_ms: int64 [S], 0 where not known; `kinds` int64 [S], place of the item's `Kind` in that enumeration.
       popularity: float64 [S], decayed reward up to a common factor (forward decay, so that adding is one operation).
-      size: slots in use; everything beyond is free.
+      since, withdrawn: int64 [S], place in the `videos` topic of what filled the slot and of what withdrew its video.
+      size: slots in use; everything beyond is free. Within `as_of` those that were in use then.
       twins: slots whose keys share their low 32 bits, by those bits; empty but by rare chance.
     """
 
@@ -47,7 +50,10 @@ class FreshPool:
         self.capacity = capacity
         self._fresh_ms = fresh_ms
         self._half_life_ms = half_life_ms
-        self.size = 0
+        self.size = self._used = 0
+        self._as_of = _NEVER
+        self.since = np.zeros(capacity, np.int64)
+        self.withdrawn = np.full(capacity, _NEVER, np.int64)
         self.videos: list[Video | None] = [None] * capacity
         self.published_ms = np.zeros(capacity, np.int64)
         self.expires_ms = np.zeros(capacity, np.int64)
@@ -66,47 +72,87 @@ class FreshPool:
 
     def slot(self, video_id: str) -> int:
         """Return the slot of a video, -1 when it is not known."""
-        return self._slot_of_id.get(video_id, -1)
+        slot = self._slot_of_id.get(video_id, -1)
+        return slot if slot < self.size else -1
 
     def slots(self, video_ids: Iterable[str | None]) -> NDArray[np.int64]:
         """Return slots of videos, -1 where not known."""
         get = self._slot_of_id.get
-        return np.array([get(video_id, -1) for video_id in video_ids], np.int64)  # type: ignore[arg-type]  # None is absent
+        slots = np.array([get(video_id, -1) for video_id in video_ids], np.int64)  # type: ignore[arg-type]  # None is absent
+        return self._visible(slots)
 
     def slots_of_keys(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return slots of video keys, same shape, -1 where not known."""
         get = self._slot_of.get
-        return np.array([get(key, -1) for key in keys.ravel().tolist()], np.int64).reshape(keys.shape)
+        return self._visible(np.array([get(key, -1) for key in keys.ravel().tolist()], np.int64)).reshape(keys.shape)
+
+    def _visible(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        if self.size < self._used:
+            slots[slots >= self.size] = -1
+        return slots
+
+    @contextmanager
+    def as_of(self, offset: int) -> Iterator[None]:
+        """Look at the pool as it was before record `offset` of the `videos` topic; nothing may be added meanwhile.
+
+        Exact as long as slots were only filled and withdrawn since: a video published again shows its new facts, and
+        the owner of a slot that was given away is gone.
+        """
+        self._as_of = offset
+        self.size = int(np.searchsorted(self.since[: self._used], offset))
+        try:
+            yield
+        finally:
+            self._as_of, self.size = _NEVER, self._used
 
     def slots_of_low(self, low: int) -> Sequence[int]:
         """Return the slots of videos whose key has these low 32 bits; nearly always one or none."""
         slot = self._slot_of_low.get(low)
         return () if slot is None else self.twins.get(low, (slot,))
 
-    def add(self, videos: Sequence[Video]) -> dict[int, int]:
-        """Add or replace videos; return the slots that were given, with the key of their former owner, 0 for none."""
+    def add(self, videos: Sequence[Video], offsets: Sequence[int] = ()) -> dict[int, int]:
+        """Add or replace videos; return the slots that were given, with the key of their former owner, 0 for none.
+
+        Args:
+          offsets: of their first records in the `videos` topic, rising; none where `as_of` is not used.
+        """
         slots: dict[int, None] = {}
         given: dict[int, int] = {}
-        for video in videos:
+        for place, video in enumerate(videos):
             slot, owner = self._place(video)
             slots[slot] = None
+            self.withdrawn[slot] = _NEVER
+            if owner is not None:
+                self.since[slot] = offsets[place] if offsets else 0
             if owner is not None:
                 given.setdefault(slot, owner)
         for encoded in self._encoded.values():
             self._encode(encoded, list(slots))
         return given
 
-    def withdraw(self, video_id: str) -> bool:
-        """Take a video out of every later slate; return whether it was there."""
+    def withdraw(self, video_id: str, offset: int = 0) -> bool:
+        """Take a video out of every later slate; return whether it was there.
+
+        Args:
+          offset: of the record that says so, in the `videos` topic.
+        """
         slot = self.slot(video_id)
         if slot < 0:
             return False
-        self.expires_ms[slot] = 0
+        if self.withdrawn[slot] == _NEVER:
+            self.expires_ms[slot] = 0
+            self.withdrawn[slot] = offset
         return True
 
     def fresh(self, now_ms: int) -> NDArray[np.bool_]:
         """Return which slots [size] may be recommended at `now_ms`."""
-        return self.expires_ms[: self.size] > now_ms
+        ends = self.expires_ms[: self.size]
+        if self._as_of != _NEVER:
+            later = self.withdrawn[: self.size]
+            back = (later >= self._as_of) & (later != _NEVER)
+            ends = np.where(back, self.published_ms[: self.size] + self._fresh_ms, ends)
+        fresh: NDArray[np.bool_] = ends > now_ms
+        return fresh
 
     def encoded(self, scorer: Scorer) -> Encoded:
         """Return the pool as `scorer` sees it; the first call for a version encodes every video."""
@@ -118,7 +164,7 @@ class FreshPool:
                 np.zeros((self.capacity, scorer.embedding_size), np.float32),
                 np.zeros((self.capacity, keys_size), np.float32),
             )
-            self._encode(found, range(self.size))
+            self._encode(found, range(self._used))
             self._encoded[scorer.version] = found
         return found
 
@@ -142,8 +188,9 @@ class FreshPool:
         slot, owner = self._slot_of_id.get(video.video_id, -1), None
         key = key64(video.video_id)
         if slot < 0:
-            if self.size < self.capacity:
-                slot, self.size, owner = self.size, self.size + 1, 0
+            if self._used < self.capacity:
+                slot, owner = self._used, 0
+                self.size = self._used = slot + 1
             else:
                 slot = int(np.argmin(self.expires_ms))
                 owner = self._vacate(slot)

@@ -31,6 +31,7 @@ from streams.core.layout import (
     steps_of,
     user_key,
 )
+from streams.core.migration import upgraded
 from streams.core.pool import FreshPool
 
 Ints = NDArray[np.int64]
@@ -44,6 +45,7 @@ class UserStates:
       table: [R] rows; its columns, as `table["hidden"]`, are
         hidden: float32 [R, H], valid only with `model_version` of the same row, which is -1 without a step;
         last_offset: the last event applied, -1 for none; events at or below it change nothing;
+        minute, minute_events: minute of the watermark in which the user's last event came, and its events so far;
         last_step_ms, steps: time of the last step, and steps ever made; the newest stands at `(steps - 1) % N`;
         recent_videos int64 [R, N], recent_events uint16 [R, N, 3], recent_numbers, recent_flags: the recent steps;
         slates, slate_*: slates ever made, and the last 8: offset, model version, explored positions, propensities;
@@ -290,6 +292,7 @@ class UserStates:
           StateError: the record has another layout or another hidden size.
         """
         row = self._row(user_id)
+        record = upgraded(record)
         shape = shape_of(record, self.shape)
         stored = np.zeros(1, row_type(shape))
         size = fixed_size(shape)

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.behaviour import expand, log_gaps
+from streams.core.behaviour import MAX_WATCH_RATIO, expand, log_gaps
 from streams.core.columns import Columns, StepConfig
 from streams.core.events import EventType, Feedback, Slate
 from streams.core.feedback import Impression, Impressions, Join, close, feedback_of, outcome, prune, show
 from streams.core.hashing import seeds_of
 from streams.core.layout import SLATES_KEPT
+from streams.core.limits import beyond, count, count_beyond
 from streams.core.plan import Arrivals, Closing, Deadlines, Ints, Plan, waves_of
 from streams.core.pool import FreshPool
 from streams.core.ports import Floats, Scorer
@@ -114,12 +115,14 @@ class Partition:
         waiting = {user: list(reversed(closings)) for user, closings in plan.closings.items()}
         slated = Slated(len(plan.events), self.config.shape.hidden, (self.pool.size + 7) // 8)
         by_scorer = _by_scorer(batch, scorers)
-        for wave in waves_of(batch.rows):
+        for wave in self._waves(batch, effects):
             live = wave[~batch.replayed[wave]] if batch.replayed.any() else wave
             if waiting:
                 self._close_before(wave, batch, waiting)
             if len(live):
                 self._wave(live, batch, slated, by_scorer, effects)
+        over = batch.limited
+        count_beyond(self.states.table, batch.rows[over], plan.offsets[over], plan.now_ms[over])
         for user, closings in waiting.items():
             self._close(user, closings, len(plan.events), batch)
         self._finish(batch, slated, scorers, effects)
@@ -129,8 +132,10 @@ class Partition:
 
     def _wave(self, live: Ints, batch: Columns, slated: Slated, by_scorer: Shares, effects: Effects) -> None:
         states, table = self.states, self.states.table
+        table["last_offset"][batch.rows[live]] = batch.plan.offsets[live]
         rows = batch.rows[live]
-        table["last_offset"][rows] = batch.plan.offsets[live]
+        if self.config.user_limit:
+            count(table, rows, batch.plan.now_ms[live])
         marked = batch.seen[live]
         if marked.any():
             some = live[marked]
@@ -151,6 +156,20 @@ class Partition:
             mine = live if members is None else live[members[live]]
             if len(mine):
                 self._advance(mine, batch, slated, scorer, effects)
+
+    def _waves(self, batch: Columns, effects: Effects) -> list[Ints]:
+        """Return the waves of the events that are within their users' limits, and count the others."""
+        waves, limit, table = waves_of(batch.rows), self.config.user_limit, self.states.table
+        if not limit or not waves or int(table["minute_events"][batch.rows].max()) + len(waves) <= limit:
+            return waves
+        now, live = batch.plan.now_ms, ~batch.replayed
+        over = np.flatnonzero(beyond(table, batch.rows, now, live, limit))
+        if not len(over):
+            return waves
+        effects.counts["limited"] += len(over)
+        batch.limited = over
+        kept = np.setdiff1d(np.arange(len(batch.rows)), over)
+        return [kept[wave] for wave in waves_of(batch.rows[kept])]
 
     def _advance(self, places: Ints, batch: Columns, slated: Slated, scorer: Scorer, effects: Effects) -> None:
         """Step and note what the slates of these events rest on."""
@@ -275,6 +294,8 @@ class Partition:
         touched = plan.users if not batch.replayed.any() else [
             user for user, replayed in zip(plan.users, batch.replayed.tolist(), strict=True) if not replayed
         ]  # fmt: skip
+        beyond = (batch.ratios >= MAX_WATCH_RATIO) & batch.taste & ~batch.replayed
+        effects.counts["clipped"] += int(beyond.sum())
         effects.counts["replayed"] += len(plan.users) - len(touched)
         effects.touched = dict.fromkeys(touched)
         effects.touched.update(dict.fromkeys(user for _, user, _ in batch.closed))

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import msgspec
-from aiokafka.partitioner import murmur2
 from msgspec import Meta
 
 from streams.codecs import BadRecord, Decoder, encode
 from streams.core.events import Record, TimeMs
 from streams.publisher import Out
+from streams.topics import partition_of_key
 
 
 class Announcement(Record, frozen=True):
@@ -35,7 +35,7 @@ _decode = Decoder(Announcement)
 
 def partition_of(user_id: str, partitions: int) -> int:
     """Return the partition of a user: murmur2 of the UTF-8 id, as every Kafka client of ours computes it."""
-    return int((murmur2(user_id.encode()) & 0x7FFFFFFF) % partitions)
+    return partition_of_key(user_id.encode(), partitions)
 
 
 def announcements(partitions: Iterable[int], worker: str, url: str, now_ms: int) -> list[Out]:

@@ -146,7 +146,7 @@ class Service:
         """
         asked, user_id = user_id, self._rename(user_id)
         slate = None if fresh else self._worker.board.last(user_id)
-        if slate is None:
+        if slate is None or not slate.items:  # an empty one is from before there were videos
             now = self._worker.clock.now_ms()
             opened = Event(
                 event_id=f"open-{uuid.uuid4()}", user_id=user_id, type=EventType.OPEN, event_time_ms=now,

@@ -19,6 +19,7 @@ from streams.config import Settings
 from tests.conftest import free_ports
 from tests.faults.scenarios import CONTROLS, SCENARIOS, Plan, Row, run
 
+CONTROL_EVENTS = 1_500  # a round
 ROUNDS = {"kills": 20, "two-workers": 10}
 COLUMNS = ("rounds", "events", "lost", "doubled", "differs", "died", "seconds")
 
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=0, help="faults a scenario")
     parser.add_argument("--events", type=int, default=20_000, help="events a scenario, at least")
     parser.add_argument("--seed", type=int, default=1, help="of the load and of the random moments")
+    parser.add_argument("--minutes", type=float, default=30.0, help="of the soak")
     args = parser.parse_args()
     wanted = [name for name in args.only.split(",") if name] or [
         *(name for name in SCENARIOS if name != "mixed"),
@@ -54,8 +56,10 @@ def _run_all(wanted: list[str], args: argparse.Namespace, broker: Settings, fold
     print(f"{'scenario':32}" + "".join(f"{name:>9}" for name in COLUMNS), flush=True)
     for name in wanted:
         scenario = CONTROLS.get(name, name)
-        rounds = args.rounds or (2 if name in CONTROLS else ROUNDS.get(scenario, 5))
-        plan = Plan(rounds, max(200, (3_000 if name in CONTROLS else args.events) // rounds), args.seed)
+        rounds = args.rounds or (3 if name in CONTROLS else ROUNDS.get(scenario, 5))
+        plan = Plan(
+            rounds, max(200, CONTROL_EVENTS if name in CONTROLS else -(-args.events // rounds)), args.seed, args.minutes
+        )
         try:
             row = run(scenario, broker, folder, plan, mutant=name if name in CONTROLS else "")
         except Exception as error:  # what breaks off is a red row, and the others still run

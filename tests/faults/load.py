@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
 
 from kafka import KafkaProducer
+from kafka.errors import KafkaError
 
 from streams.codecs import encode
 from streams.config import Settings
@@ -26,12 +29,17 @@ class Load:
         self._slates: dict[str, tuple[int, int]] = {}  # where the user's last known slate was triggered
         self._shown: dict[str, dict] = {}
         self.count = 0
+        self.only: tuple[int, int] = (0, 1)  # (r, n): only users whose number leaves r when divided by n
+        self.options: dict[str, Any] = {}  # of the producer
+        self.arms: tuple[str, ...] = ("",)  # suffixes of user ids in turn
 
     def send(self, count: int) -> None:
         """Send events and wait until the cluster has them."""
         topic = Topics(self._settings).events
-        producer = KafkaProducer(bootstrap_servers=self._settings.bootstrap, acks="all", linger_ms=5)
-        with closing(producer):
+        producer = KafkaProducer(
+            bootstrap_servers=self._settings.bootstrap.split(","), acks="all", linger_ms=5, **self.options
+        )
+        with _closing(producer):
             for start in range(0, count, 500):
                 sent = []
                 for user, value, event in self._some(min(500, count - start)):
@@ -42,10 +50,28 @@ class Load:
                         self._slates[user] = (where.partition, where.offset)
         self.count += count
 
+    def try_send(self, count: int) -> bool:
+        """Send events to a cluster that may refuse them; return whether it took all."""
+        try:
+            self.send(count)
+        except KafkaError:
+            return False
+        return True
+
+    def send_one(self, event: Event) -> tuple[int, int]:
+        """Send one event; return its partition and offset."""
+        producer = KafkaProducer(bootstrap_servers=self._settings.bootstrap.split(","), acks="all")
+        with closing(producer):
+            topic, key = Topics(self._settings).events, event.user_id.encode()
+            where = producer.send(topic, key=key, value=encode(event)).get(60)
+        self.count += 1
+        return where.partition, where.offset
+
     def _some(self, count: int):
         for _ in range(count):
-            number = self._random.randrange(len(self._sent))
-            user = f"u{number}"
+            rest, every = self.only
+            number = self._random.randrange(rest, len(self._sent), every)
+            user = f"u{number}{self.arms[number % len(self.arms)]}"
             chance = self._random.random()
             if chance < 0.004:
                 yield user, b"\xc1 no event", None
@@ -73,3 +99,14 @@ class Load:
             fields |= {"video_id": video}
         at = 1_000 * self._sent[number]
         return Event(event_id=f"{user}-{self._sent[number]}", user_id=user, type=kind, event_time_ms=at, **fields)
+
+
+@contextmanager
+def _closing(producer: KafkaProducer) -> Iterator[None]:
+    """Close a producer; one whose cluster is gone is not waited for."""
+    try:
+        yield
+    except BaseException:
+        producer.close(timeout=1)
+        raise
+    producer.close()

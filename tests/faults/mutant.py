@@ -9,6 +9,8 @@ import sys
 
 from streams.main import main
 
+LINGER_S = 0.3
+
 
 def offset_filter() -> None:
     """Events that a state has applied are applied again."""
@@ -25,13 +27,17 @@ def offset_filter() -> None:
 
 
 def acknowledgement() -> None:
-    """Nothing waits until the cluster has what was sent."""
+    """Nothing waits until the cluster has what was sent, and it goes out late, as from a producer that lingers."""
     import asyncio
 
     from streams.publisher import Publisher
 
+    async def late(self, topic, partition, records) -> None:
+        await asyncio.sleep(LINGER_S)
+        await original(self, topic, partition, records)
+
     async def publish(self, topic, partition, records) -> int:
-        self.sending = {*getattr(self, "sending", ()), asyncio.ensure_future(original(self, topic, partition, records))}
+        self.sending = {*getattr(self, "sending", ()), asyncio.ensure_future(late(self, topic, partition, records))}
         return 0
 
     original, Publisher.publish = Publisher.publish, publish
@@ -74,7 +80,33 @@ def small_parts() -> None:
     publisher.BATCH_BYTES = 8_000
 
 
+def poison() -> None:
+    """Applying an event whose id begins with `poison` ends the process without a word."""
+    import os
+    import signal
+
+    from streams.core.step import Partition
+
+    original = Partition.apply
+
+    def apply(self, plan, scorers):
+        if any(event.event_id.startswith("poison") for event in plan.events):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(self, plan, scorers)
+
+    Partition.apply = apply
+
+
+def journal() -> None:
+    """After a restart everything goes on with what serves then."""
+    from streams.journal import Journal
+
+    Journal.replayed = lambda self, offset: None
+
+
 GUARDS = {
+    "poison": poison,
+    "journal": journal,
     "offset-filter": offset_filter,
     "acknowledgement": acknowledgement,
     "epoch": epoch,

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from model.config import model_config
-from model.registry import initial_version
+from model.registry import Registry, initial_version
 from streams.codecs import Decoder
 from streams.config import Settings
 from streams.core.events import Feedback, Slate, Video
 from streams.core.step import Partition
 from streams.intake import take_in
+from streams.journal import Entry
 from streams.worker import make_pool, step_config
 
 _video, _slate, _feedback = Decoder(Video), Decoder(Slate), Decoder(Feedback)
@@ -20,39 +21,96 @@ _video, _slate, _feedback = Decoder(Video), Decoder(Slate), Decoder(Feedback)
 class Oracle:
     """Replays records; keeps every state, slate and feedback record as bytes.
 
+    What a partition's states rest on beside its events comes from the journal: the model versions and videos that held
+    from an offset on. Each partition has a pool of its own, fed up to where the journal says.
+
     Attributes:
+      videos: records of the videos topic so far; models: every version that was published whole.
+      journal: by partition, entries in the order of their numbers.
       states: by partition, what the store must hold by key.
       slates: by slate id; dead: partition and offset.
-      feedback: by impression, revision and offset (an impression shown after its correction window starts anew).
-      next_offset: by partition, where the replay goes on.
+      feedback: by impression, revision, offset and whether it is provisional: an outcome after the correction window
+        starts anew, also at the very offset that closed the impression.
+      poison: event ids whose application ends a worker.
     """
 
-    def __init__(self, settings: Settings, events_id: str, videos: Sequence[Any]) -> None:
-        self.pool = make_pool(settings)
-        self.pool.add([_video(record.value) for record in videos])
-        scorer = initial_version(settings.model_name, model_config(settings)).scorer()
-        self._scorers = lambda arm: scorer
-        config = step_config(settings, events_id)
+    def __init__(self, settings: Settings, events_id: str) -> None:
         numbers = range(settings.partitions)
-        self._cores = {number: Partition(number, config, self.pool) for number in numbers}
+        self._settings = settings
+        self._pools = {number: make_pool(settings) for number in numbers}
+        config = step_config(settings, events_id)
+        self._cores = {number: Partition(number, config, self._pools[number]) for number in numbers}
+        self.videos: list[Any] = []
+        self._taken = dict.fromkeys(numbers, 0)
+        first = initial_version(settings.model_name, model_config(settings))
+        self.models = {0: first.scorer()}
+        self._registry = Registry(settings.model_name, model_config(settings), kept=1_000)
+        self.journal: dict[int, list[Entry]] = {number: [] for number in numbers}
         self.states: dict[int, dict[bytes, bytes]] = {number: {} for number in numbers}
-        self.next_offset = dict.fromkeys(numbers, 0)
         self.slates: dict[str, bytes] = {}
-        self.feedback: dict[tuple[str, int, int], bytes] = {}
+        self.feedback: dict[tuple[str, int, int, bool], bytes] = {}
         self.dead: set[tuple[int, int]] = set()
+        self.poison: frozenset[str] = frozenset()
+
+    def take_models(self, records: Sequence[Any]) -> None:
+        """Take records of the models topic."""
+        for record in records:
+            self._registry.feed(record.key, record.value)
+            for number in self._registry.manifests.keys() - self.models.keys():
+                if (version := self._registry.version(number)) is not None:
+                    self.models[number] = version.scorer()
+
+    def note(self, number: int, entry: Entry) -> None:
+        """Take an entry of the journal; it holds against earlier ones from its offset on."""
+        kept = self.journal[number]
+        while kept and kept[-1].offset >= entry.offset:
+            kept.pop()
+        kept.append(entry)
 
     def feed(self, number: int, records: Sequence[Any]) -> None:
         """Replay records of one partition, in order."""
-        for start in range(0, len(records), 400):
-            chunk = records[start : start + 400]
-            intake = take_in(chunk)
-            core = self._cores[number]
-            effects = core.apply(core.plan(intake.events), self._scorers)
-            self.states[number].update(core.states.pack(list(effects.touched)))
-            self.slates.update((_slate(value).slate_id, value) for _, value in effects.slate_pairs())
-            for _, value in effects.feedback_pairs():
-                one = _feedback(value)
-                self.feedback[one.impression_id, one.revision, one.offset] = value
-            applied = {offset for offset, _, _ in intake.events}
-            self.dead |= {(number, record.offset) for record in chunk if record.offset not in applied}
-            self.next_offset[number] = chunk[-1].offset + 1
+        at = 0
+        while at < len(records):
+            entry, until = self._holds(number, records[at].offset)
+            end = at
+            while end < len(records) and end - at < 400 and (until is None or records[end].offset < until):
+                end += 1
+            self._apply(number, records[at:end], entry)
+            at = end
+
+    def _holds(self, number: int, offset: int) -> tuple[Entry, int | None]:
+        entries = self.journal[number]
+        places = [place for place, entry in enumerate(entries) if entry.offset <= offset]
+        assert places, f"the journal of partition {number} says nothing of offset {offset}"
+        place = places[-1]
+        return entries[place], entries[place + 1].offset if place + 1 < len(entries) else None
+
+    def _apply(self, number: int, records: Sequence[Any], entry: Entry) -> None:
+        self._take_videos(number, entry.videos)
+        core, online = self._cores[number], self.models[entry.online]
+        frozen = self.models.get(entry.frozen, online)
+        intake = take_in(records, self._settings.partitions)
+        events = [one for one in intake.events if one[2] is None or one[2].event_id not in self.poison]
+        effects = core.apply(core.plan(events), lambda arm: frozen if arm == "frozen" else online)
+        self.states[number].update(core.states.pack(list(effects.touched)))
+        self.slates.update((_slate(value).slate_id, value) for _, value in effects.slate_pairs())
+        for _, value in effects.feedback_pairs():
+            one = _feedback(value)
+            self.feedback[one.impression_id, one.revision, one.offset, one.provisional] = value
+        fine = {offset for offset, _, _ in events} | {
+            record.offset for record in records if record.value in {stray.value for _, stray in intake.strays}
+        }
+        self.dead |= {(number, record.offset) for record in records if record.offset not in fine}
+
+    def _take_videos(self, number: int, end: int) -> None:
+        pool = self._pools[number]
+        at = self._taken[number]
+        for record in self.videos[at:]:
+            if record.offset >= end:
+                break
+            if record.value:
+                pool.add([_video(record.value)])
+            else:
+                pool.withdraw(record.key.decode())
+            at += 1
+        self._taken[number] = at

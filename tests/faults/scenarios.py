@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,41 +19,12 @@ from deploy import broker as embedded
 from streams.admin import delete_topics
 from streams.config import Settings
 from streams.failpoints import POINTS
-from tests.faults.world import Tally, World, world
-
-SESSION_S = 6.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much: `rounds` faults, and `events` between two of them."""
-
-    rounds: int = 5
-    events: int = 4_000
-    seed: int = 1
-
-
-@dataclass
-class Row:
-    """One line of the table. `died` counts workers that ended though no fault of the scenario made them."""
-
-    name: str
-    rounds: int
-    lost: int = 0
-    doubled: int = 0
-    differs: int = 0
-    seconds: float = 0.0
-    died: int = 0
-    events: int = 0
-    note: str = ""
-
-    @property
-    def red(self) -> bool:
-        """Whether something came of the faults."""
-        return bool(self.lost or self.doubled or self.differs or self.died)
-
-
-Scenario = Callable[[World, Plan, Row], Tally]
+from tests.faults.disks import broker_disk_full, state_disk_full
+from tests.faults.leader import leader_lost
+from tests.faults.rows import Plan, Row, Scenario
+from tests.faults.soak import soak
+from tests.faults.versions import half_versions, poison, swaps, trainer_killed
+from tests.faults.world import VIDEOS, Tally, World, world
 
 
 def run(name: str, broker: Settings, folder: Path, plan: Plan, mutant: str = "", **overrides: Any) -> Row:
@@ -65,7 +36,7 @@ def run(name: str, broker: Settings, folder: Path, plan: Plan, mutant: str = "",
         here.mutant, here.broker = mutant or here.mutant, broker
         found = scenario(here, plan, row)
         row.lost, row.doubled, row.differs = asdict(found).values()
-        row.died, row.events = row.died + here.deaths, here.load.count
+        row.died, row.events = row.died + here.deaths, max(row.events, here.load.count)
     row.seconds = round(time.monotonic() - started, 1)
     return row
 
@@ -90,9 +61,13 @@ def failpoints(here: World, plan: Plan, row: Row, points: Sequence[str] = POINTS
     rng, row.rounds = random.Random(plan.seed), len(points)
     for point in points:
         count = rng.randint(1, 3) if POINTS.index(point) < POINTS.index("rebalance") else rng.randint(1, 2)
-        count = 1 if point in ("rebalance", "positions-found") else count
+        count = 1 if point in ("rebalance", "positions-found", "journal-written") else count
         here.load.send(plan.events)
         here.start(failpoint=f"{point}:{count}", mutant="small-parts")
+        if point == "journal-written":  # only what is new needs an entry
+            here.await_ready()
+            here.publish_videos((VIDEOS,))
+            here.load.send(plan.events)
         here.await_end()
     return here.settle()
 
@@ -100,10 +75,11 @@ def failpoints(here: World, plan: Plan, row: Row, points: Sequence[str] = POINTS
 def mixed(here: World, plan: Plan, row: Row) -> Tally:
     """A few of all faults of one worker, one after the other; the short form of several scenarios."""
     here.more_to_come = True
-    for number, part in enumerate((kills, broker_paused, ends_mid_batch)):
-        part(here, replace(plan, rounds=1 + (number == 2)), row)
-    failpoints(here, plan, row, ("changelog-part", "recovery-part"))
-    here.more_to_come, row.rounds = False, 6
+    for part, rounds in ((broker_paused, 1), (swaps, 1), (ends_mid_batch, 2)):
+        part(here, replace(plan, rounds=rounds), row)
+    damage(here, plan, row, (_overwrite_manifest,))  # the kind that is found without reading every state
+    failpoints(here, plan, row, ("recovery-part", "changelog-part"))
+    here.more_to_come, row.rounds = False, 7
     return here.settle()
 
 
@@ -178,24 +154,32 @@ def _traffic(here: World, per_second: int) -> Iterator[None]:
 
 
 def two_workers(here: World, plan: Plan, row: Row) -> Tally:
-    """A second worker joins, then leaves or is killed, under load; afterwards the lag is gone within 30 s."""
-    slow = 0.0
+    """A second worker joins, then leaves or is killed, under load.
+
+    Whoever is left has all partitions within the session timeout and 5 s, and the lag is gone within 30 s.
+    """
+    slow = takeover = 0.0
+    most = here.settings.session_timeout_s + 5.0
     here.start("w1")
     here.await_ready("w1")
     for number in range(plan.rounds):
-        with _traffic(here, max(400, plan.events // 10)):
+        with _traffic(here, max(400, plan.events // 8)):
             here.start("w2")
             here.await_ready("w2")
             time.sleep(1.0)
+            started = time.monotonic()
             if number % 2:
                 here.stop("w2")
             else:
                 here.kill("w2")
-            time.sleep(1.0)
+            here.await_owner("w1", most)
+            takeover = max(takeover, time.monotonic() - started)
         started = time.monotonic()
         row.lost += not here.drain(30)
         slow = max(slow, time.monotonic() - started)
-    row.note = f"slowest drain {slow:.1f} s"
+    here.load.send(max(0, plan.rounds * plan.events - here.load.count))
+    row.note = f"slowest takeover {takeover:.1f} s, slowest drain {slow:.1f} s"
+    here.drain()
     here.stop("w1")
     return here.settle() + Tally(lost=row.lost)
 
@@ -255,10 +239,10 @@ def ends_mid_batch(here: World, plan: Plan, row: Row) -> Tally:
     return here.settle()
 
 
-def damage(here: World, plan: Plan, row: Row) -> Tally:
+def damage(here: World, plan: Plan, row: Row, kinds: Sequence[Callable[[Path], None]] = ()) -> Tally:
     """RocksDB's files are cut, overwritten or missing; a lock is left behind."""
-    whole = Tally()
-    row.rounds = max(plan.rounds, len(DAMAGES)) if plan.rounds >= len(DAMAGES) else plan.rounds
+    whole, kinds = Tally(), kinds or DAMAGES
+    row.rounds = plan.rounds
     for number in range(row.rounds):
         here.load.send(plan.events)
         here.start()
@@ -266,7 +250,7 @@ def damage(here: World, plan: Plan, row: Row) -> Tally:
         here.drain()
         here.stop()
         for folder in here.folder().glob("p*"):
-            DAMAGES[number % len(DAMAGES)](folder)
+            kinds[number % len(kinds)](folder)
         here.load.send(200)
         whole += here.settle()
     row.note, here.deaths = f"{here.deaths} ends when a read found the damage, rebuilt by the restart", 0
@@ -348,20 +332,36 @@ def broker_restarts(here: World, plan: Plan, row: Row) -> Tally:
 #: By name: what is done, and the settings it needs.
 SCENARIOS: dict[str, tuple[Scenario, dict[str, Any]]] = {
     "kills": (kills, {}),
-    "mixed": (mixed, {"poll_records": 100, "commit_interval_s": 0.1}),
+    "mixed": (mixed, {"poll_records": 100, "commit_interval_s": 0.1, "arms": {"frozen": "frozen"}}),
     "failpoints": (failpoints, {"poll_records": 100}),
     "last-batch": (last_batch, {}),
     "broker-paused": (broker_paused, {"commit_interval_s": 0.1}),
     "two-workers": (two_workers, {}),
     "zombie": (zombie, {"poll_records": 100}),
+    "broker-restarts": (broker_restarts, {}),
+    "leader-lost": (leader_lost, {}),
     "ends-mid-batch": (ends_mid_batch, {"poll_records": 100}),
+    "poison": (poison, {"poll_records": 100}),
     "damage": (damage, {}),
     "wiped-topics": (wiped_topics, {}),
-    "broker-restarts": (broker_restarts, {}),
+    "state-disk-full": (state_disk_full, {}),
+    "broker-disk-full": (broker_disk_full, {}),
+    "half-versions": (half_versions, {}),
+    "trainer-killed": (
+        trainer_killed,
+        {"train_examples": 500, "train_minimum": 100, "train_seconds": 2.0, "gate_margin": 1.0},
+    ),
+    "soak": (soak, {}),
+    "swaps": (swaps, {"poll_records": 100, "arms": {"frozen": "frozen"}, "frozen_after": 2000}),
 }
 
 #: Guards, and the scenario that must turn red without them.
-CONTROLS = {"offset-filter": "last-batch", "acknowledgement": "broker-paused", "epoch": "zombie", "fence": "zombie"}
+CONTROLS = {
+    "offset-filter": "last-batch",
+    "acknowledgement": "broker-paused",
+    "epoch": "zombie",
+    "journal": "swaps",
+}
 
 
 def clean(folder: Path) -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,25 +15,31 @@ from typing import Any
 
 import msgspec
 import rocksdb
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from deploy.scrape import scrape
 from deploy.supervisor import ChildSpec, Supervisor
+from model.config import model_config
+from model.publish import Piece
 from streams.admin import create_topics, require_topics
-from streams.codecs import Decoder
+from streams.codecs import Decoder, encode
 from streams.config import Settings, load_settings
 from streams.core.events import Feedback, Slate
 from streams.core.layout import is_unlabelled
+from streams.http.directory import Announcement
 from streams.intake import TICK
+from streams.journal import JOURNAL_KEY, decode_entry
 from streams.state_store import META_KEY, Meta
 from streams.topics import Topics
+from tests.conftest import free_ports
 from tests.fakes import video
 from tests.faults.load import Load
 from tests.faults.oracle import Oracle
-from tests.running import publish, worker_spec
+from tests.running import environment, publish, worker_spec
+from tests.versions import pieces, serve
 
 VIDEOS = 60
-slate_of, feedback_of = Decoder(Slate), Decoder(Feedback)
+slate_of, feedback_of, announcement_of = Decoder(Slate), Decoder(Feedback), Decoder(Announcement)
 meta_of = msgspec.msgpack.Decoder(Meta).decode
 
 
@@ -111,16 +117,17 @@ class World:
             name: Tail(settings, name)
             for name in (
                 self.topics.events, self.topics.recommendations, self.topics.feedback, self.topics.dead_letters,
-                self.topics.states,
+                self.topics.states, self.topics.videos, self.topics.workers,
+                self.topics.models,
             )
         }  # fmt: skip
-        videos = Tail(settings, self.topics.videos).read()[0]
-        self.oracle = Oracle(settings, self.ids[self.topics.events], videos)
+        self.oracle = Oracle(settings, self.ids[self.topics.events])
         self._slates: dict[str, bytes] = {}
-        self._feedback: dict[tuple[str, int, int], bytes] = {}
+        self._feedback: dict[tuple[str, int, int, bool], bytes] = {}
         self._dead: set[tuple[int, int]] = set()
-        self._changelog: dict[int, dict[bytes, bytes]] = {number: {} for number in range(settings.partitions)}
+        self.changelog: dict[int, dict[bytes, bytes]] = {number: {} for number in range(settings.partitions)}
         self._pending: dict[int, list[Any]] = {number: [] for number in range(settings.partitions)}
+        self._owner_of: dict[bytes, str] = {}
         self._wrong = Tally()
         self._specs: dict[str, ChildSpec] = {}
         self.mutant, self.broker = "", settings
@@ -160,6 +167,11 @@ class World:
         """Stop a worker cleanly."""
         self.supervisor.stop(name)
 
+    def stop_or_end(self, name: str = "w1") -> None:
+        """Stop a worker that may have ended by itself."""
+        if self.running(name):
+            self.kill(name, signal.SIGTERM)
+
     def folder(self, name: str = "w1") -> Path:
         """Return where a worker keeps its states."""
         return self.settings.data_dir / "workers" / name / self.settings.app_id / self.ids[self.topics.states]
@@ -170,17 +182,71 @@ class World:
 
     def await_ready(self, name: str = "w1", timeout_s: float = 60.0) -> None:
         """Wait until a worker has recovered its partitions; one that ends by itself counts as a death."""
-        argv = self._specs[name].argv
-        port = int(argv[argv.index("--metrics-port") + 1])
         deadline = time.monotonic() + timeout_s
-        while (scrape(port) or {}).get(("freshloop_ready", ())) != 1.0:
+        while (scrape(self._port(name)) or {}).get(("freshloop_ready", ())) != 1.0:
             assert time.monotonic() < deadline, f"{name} is not ready after {timeout_s:.0f} s"
             self._look_after()
             time.sleep(0.1)
 
+    def await_owner(self, name: str, timeout_s: float) -> None:
+        """Wait until a worker that is ready owns all partitions.
+
+        Raises:
+          AssertionError: it does not within the time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while self._owners() != {name}:
+            assert time.monotonic() < deadline, f"{name} has not taken over after {timeout_s:.1f} s"
+            time.sleep(0.1)
+
+    def _owners(self) -> set[str]:
+        """Return who announced each partition last."""
+        for record in self._tails[self.topics.workers].read()[0]:
+            self._owner_of[record.key] = announcement_of(record.value).worker
+        return set(self._owner_of.values()) if len(self._owner_of) == self.settings.partitions else set()
+
+    def publish_model(self, version: int) -> None:
+        """Publish a version and put it into service."""
+        self.send_models([*pieces(version, model_config(self.settings)), serve(version, version)])
+
+    def send_models(self, records: Sequence[Piece]) -> None:
+        """Publish records of versions."""
+        self._send(self.topics.models, records)
+
+    def start_trainer(self) -> None:
+        """Start a trainer, without waiting for it."""
+        argv = (sys.executable, "-m", "streams.main", "trainer", "--metrics-port", str(free_ports(1)[0]))
+        self.supervisor.start(ChildSpec("trainer", argv, environment(self.settings), restart="never"))
+
+    def metric(self, name: str, worker: str = "w1") -> float:
+        """Return a metric of a worker, summed over its labels."""
+        samples = scrape(self._port(worker)) or {}
+        return sum(value for (found, _), value in samples.items() if found == name)
+
+    def publish_videos(self, numbers: Sequence[int], withdrawn: Sequence[int] = ()) -> None:
+        """Publish videos and withdraw others."""
+        now = _now_ms()
+        self._send(
+            self.topics.videos,
+            [
+                *(Piece(f"v{number}".encode(), encode(video(number, published_ms=now))) for number in numbers),
+                *(Piece(f"v{number}".encode(), None) for number in withdrawn),
+            ],
+        )
+
+    def _send(self, topic: str, records: Sequence[Piece]) -> None:
+        servers = self.settings.bootstrap.split(",")
+        with closing(KafkaProducer(bootstrap_servers=servers, acks="all", max_request_size=2 << 20)) as producer:
+            for future in [producer.send(topic, key=one.key, value=one.value, partition=0) for one in records]:
+                future.get(60)
+
+    def _port(self, name: str) -> int:
+        argv = self._specs[name].argv
+        return int(argv[argv.index("--metrics-port") + 1])
+
     def _look_after(self) -> None:
         for event in self.supervisor.poll(0.05):
-            if event.kind == "exited":
+            if event.kind == "exited" and event.name in self._specs:
                 self.deaths += 1
                 self.supervisor.start(self._specs[event.name])
 
@@ -189,7 +255,9 @@ class World:
     def progress(self) -> tuple[dict[int, int], dict[int, int]]:
         """Return what is committed and where the log ends, by partition."""
         consumer = KafkaConsumer(
-            bootstrap_servers=self.settings.bootstrap, group_id=self.settings.app_id, enable_auto_commit=False
+            bootstrap_servers=self.settings.bootstrap.split(","),
+            group_id=self.settings.app_id,
+            enable_auto_commit=False,
         )
         with closing(consumer):
             tps = [TopicPartition(self.topics.events, number) for number in range(self.settings.partitions)]
@@ -219,6 +287,7 @@ class World:
         """Compare everything that was published so far, and a stopped worker's store, with the oracle."""
         metas = {number: self._meta(name, number) for number in range(self.settings.partitions)}
         tally = Tally()
+        self.read_outputs()
         for number, records in self._tails[self.topics.events].read().items():
             self._pending[number] += records
             applied = [record for record in self._pending[number] if record.offset < metas[number].applied_through]
@@ -226,7 +295,6 @@ class World:
             tally.lost += sum(tuple(record.headers) != TICK for record in rest)
             if applied:
                 self.oracle.feed(number, applied)
-        self._read_outputs()
         tally.compare("slates", self._slates, self.oracle.slates)
         tally.compare("feedback", self._feedback, self.oracle.feedback)
         tally.compare("dead letters", dict.fromkeys(self._dead), dict.fromkeys(self.oracle.dead))
@@ -235,7 +303,7 @@ class World:
             marks = {key[1:] for key in records if key[:1] == b"d"}
             found = {key: value for key, value in records.items() if key[:1] in (b"u", b"s")}
             tally.compare("store", found, self.oracle.states[number])
-            tally.compare("changelog", self._changelog[number], self.oracle.states[number])  # as compaction keeps it
+            tally.compare("changelog", self.changelog[number], self.oracle.states[number])  # as compaction keeps it
             tally.compare(
                 "marks",
                 dict.fromkeys(marks),
@@ -252,7 +320,7 @@ class World:
             if wiped:
                 self.wipe(name)
             if not self.running(name):
-                self.start(name)
+                self.start(name, mutant=self.mutant)
             self.await_ready(name)
             drained = self.drain(timeout_s)
             self.stop(name)
@@ -263,7 +331,8 @@ class World:
         committed, ends = self.progress()
         return {number: ends[number] - committed[number] for number in ends}
 
-    def _read_outputs(self) -> None:
+    def read_outputs(self) -> None:
+        """Take over what was published since the last call."""
         for records in self._tails[self.topics.recommendations].read().values():
             for record in records:
                 slate_id = slate_of(record.value).slate_id
@@ -272,11 +341,16 @@ class World:
         for records in self._tails[self.topics.feedback].read().values():
             for record in records:
                 one = feedback_of(record.value)
-                key = one.impression_id, one.revision, one.offset
+                key = one.impression_id, one.revision, one.offset, one.provisional
                 first = self._feedback.setdefault(key, record.value)
                 self._wrong.compare("feedback again", {key: record.value}, {key: first})
         for number, records in self._tails[self.topics.states].read().items():
-            self._changelog[number].update((r.key, r.value) for r in records if r.key[:1] in (b"u", b"s"))
+            self.changelog[number].update((r.key, r.value) for r in records if r.key[:1] in (b"u", b"s"))
+            for record in records:
+                if record.key[:1] == JOURNAL_KEY:
+                    self.oracle.note(number, decode_entry(record.value))
+        self.oracle.take_models(self._tails[self.topics.models].read()[0])
+        self.oracle.videos += self._tails[self.topics.videos].read()[0]
         for record in self._tails[self.topics.dead_letters].read()[0]:
             headers = dict(record.headers)
             self._dead.add((int(headers["partition"]), int(headers["offset"])))

@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from streams.admin import create_topics
 from streams.codecs import Decoder
 from streams.config import environment
 from streams.core.events import Slate, Video
+from streams.main import app
 from streams.topics import Topics
 from tests.paged_api import PagedApi, items, serving
 from tests.running import read, read_all, running, worker_spec
@@ -47,6 +49,11 @@ def test_produced_and_consumed_with_other_tools(broker, make_settings):
         (slate,) = slates_of(settings, "by-python")
         shown = [line.split() for line in example("consume.py", settings, "by-python").splitlines()]
         assert [video for video, _ in shown] == list(slate.video_ids)
+        reported = CliRunner().invoke(
+            app, ["report", "--cluster", "--out", str(settings.data_dir / "r.html")], env=environment(settings)
+        )
+        assert reported.exit_code == 0, reported.output
+        assert "1 slates and 0 impressions" in (settings.data_dir / "r.html").read_text()
         if NO_KCAT:
             pytest.skip(NO_KCAT)
         example("produce.sh", settings, "by-kcat")

@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from streams.admin import delete_topics
-from streams.codecs import Decoder
+from streams.codecs import Decoder, encode
 from streams.core.events import EventType, Feedback, Slate
-from streams.topics import Topics
+from streams.letters import chosen, letter_of, letters, replay
+from streams.topics import Topics, partition_of_key
 from tests.fakes import event, video
 from tests.running import publish, read, read_all, running, worker_spec
 
@@ -69,6 +70,32 @@ def test_broken_events_become_dead_letters_and_their_neighbours_are_applied(brok
     headers = [dict(letter.headers) for letter in letters]
     assert [one["reason"].decode() for one in headers] == [reason for _, _, reason in rows.values()]
     assert [int(one["offset"]) for one in headers] == [2 * number + 1 for number in range(len(rows))]
+
+
+def test_a_stray_goes_home_and_dead_letters_are_driven_again(broker, make_settings):
+    settings = make_settings(partitions=2)
+    topics = Topics(settings)
+    home = partition_of_key(b"ann", 2)
+    stray = encode(event("ann", number=1, at=now_ms(), event_id="stray"))
+    with running(settings, worker_spec(settings)):
+        bad = {"topic": topics.events, "key": b"ann", "value": b"\xc1 noise"}
+        publish(
+            settings,
+            fresh(5),
+            [],
+            [{"topic": topics.events, "key": b"ann", "value": stray, "partition": 1 - home}, bad],
+        )
+        (slate,) = slates_of(settings, 1)
+        assert (slate.event_id, slate.slate_id.rpartition("-")[0][-1]) == ("stray", str(home))
+        read(settings, topics.dead_letters, lambda found: len(found) == 1)
+        sent, left = replay(settings, chosen(letters(settings), reasons=["not-decodable"]))
+        assert ([one.number for one in sent], left) == ([0], [])
+        first, second = read(settings, topics.dead_letters, lambda found: len(found) == 2)
+        assert first.value == second.value == bad["value"]
+        assert first.key == second.key == b"ann"
+        assert chosen(letters(settings), newest=1) == [letter_of(second)]
+        assert chosen(letters(settings), numbers=[0]) == [letter_of(first)]
+        assert chosen(letters(settings), reasons=["empty"]) == []
 
 
 def test_a_first_slate_needs_no_history_and_says_what_it_rests_on(broker, make_settings):

@@ -38,6 +38,7 @@ CONFIG = StepConfig(
     label_window_ms=100,
     correction_window_ms=500,
     pending_kept=5,
+    user_limit=9,
 )
 KINDS = [EventType.OPEN, EventType.IMPRESSION, EventType.WATCH, EventType.LIKE, EventType.SKIP, EventType.PLAY]
 

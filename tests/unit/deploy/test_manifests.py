@@ -5,7 +5,9 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import jsonschema
@@ -19,6 +21,8 @@ from tests.docs.commands import commands
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
 COMMANDS = dict(commands())
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 KUBERNETES = [
     (path.name, document)
     for path in sorted((DEPLOY / "kubernetes").glob("*.yaml"))
@@ -161,7 +165,7 @@ def pins(path):
 def test_the_image_holds_what_the_project_needs_as_it_is_locked():
     image, whole = pins(DEPLOY / "image/requirements.lock"), pins(ROOT / "requirements.lock")
     assert image <= whole, f"run 'make lock': {sorted(image - whole)}"
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = PROJECT["project"]
     names = {pin.partition("==")[0] for pin in image}
     needed = {re.split(r"[^A-Za-z0-9_-]", one)[0].lower() for one in project["dependencies"]}
     assert needed <= names, f"run 'make lock': {sorted(needed - names)} missing"
@@ -176,8 +180,7 @@ def test_the_image_copies_what_there_is_and_runs_as_nobody():
             kept = (ROOT / ".dockerignore").read_text().splitlines()
             assert f"!{source.split('/')[0]}" in kept, f"{source} is ignored"
     assert re.findall(r"^USER (.*)$", text, re.M) == ["10001:10001"]
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert all(f"COPY {name} /src/{name}" in text for name in packages["packages"])
+    assert all(f"COPY {name} /src/{name}" in text for name in PACKAGES)
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed; 'make tools' does it")
@@ -188,3 +191,15 @@ def test_prometheus_takes_the_configuration_of_compose(tmp_path):
         ["promtool", "check", "config", str(tmp_path / "prometheus.yml")], capture_output=True, timeout=60
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_wheel_of_the_image_holds_every_file_that_the_packages_read(tmp_path):
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    listed = subprocess.run(["git", "ls-files", *PACKAGES], cwd=ROOT, capture_output=True, text=True, check=True)
+    missing = set(listed.stdout.split()) - held
+    assert not missing
+    (entry,) = [name for name in held if name.endswith("entry_points.txt")]
+    assert b"freshloop = streams.main:main" in zipfile.ZipFile(wheel).read(entry)

@@ -13,6 +13,7 @@ from streams.http.api import make_api
 from streams.http.directory import Directory, announcements, partition_of
 from streams.http.forward import FORWARDED
 from streams.http.guard import MAX_BODY_BYTES
+from tests.fakes import video
 from tests.served import FakeWorker, service
 
 
@@ -122,9 +123,12 @@ def test_a_recovering_worker_says_so_and_never_gives_an_empty_slate(worker):
         assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "recovering", "1")
 
 
-def test_a_pool_without_videos_is_no_empty_slate(make_settings):
-    answer = ask(FakeWorker(make_settings(), videos=0), "GET", "/v1/users/ann/slate")
+def test_a_pool_without_videos_is_no_empty_slate_and_the_first_video_ends_that(make_settings):
+    worker = FakeWorker(make_settings(), videos=0)
+    answer = ask(worker, "GET", "/v1/users/ann/slate")
     assert (answer.status_code, answer.json()["code"]) == (503, "no-videos")
+    worker.pool.add([video(1, worker.clock.now_ms())])
+    assert [item["video_id"] for item in ask(worker, "GET", "/v1/users/ann/slate").json()["items"]] == ["v1"]
 
 
 def test_a_slate_that_does_not_come_is_waited_for_in_vain_only_for_a_while(worker, monkeypatch):

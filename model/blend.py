@@ -68,6 +68,8 @@ class LinearScorer:
 
     def learn(self, features: Floats, scores: Floats, target: int) -> None:
         """Take one example; `scores` [N] are -inf for items that are taken out."""
+        if not self.config.linear_rate:
+            return  # the scales stay as they are, too
         if self._seen % 50 == 0:
             self._measured += 1
             spread = features.std(1)

@@ -53,7 +53,8 @@ def choose(settings: Settings, target: Callable[[Registry], int], reason: str) -
     for attempt in range(ATTEMPTS + 1):
         registry = snapshot.registry
         epoch, named = (registry.named.epoch, registry.named.version) if registry.named else (0, 0)
-        if named == version == serving(registry) and why_not(registry, version) is None:
+        trial = registry.named.canary if registry.named else 0
+        if named == version == serving(registry) and not trial and why_not(registry, version) is None:
             return Choice(version, epoch, was, changed=attempt > 0)
         if attempt < ATTEMPTS:
             send(settings, [pieces, [current_record(settings.model_name, epoch + 1, version, reason)]])

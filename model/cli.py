@@ -33,8 +33,8 @@ def list_versions(
     """Show versions, newest first: what they learned from, how they were judged, and which one serves.
 
     Log-loss is the version's own on feedback held back from it, beside that of the version before it. States: serving;
-    frozen (serves the arm that compares); accepted (can be promoted); refused (by the gate); gone (weights no longer
-    kept); unsound.
+    on trial (serves the canary's share of the users); frozen (serves the arm that compares); accepted (can be
+    promoted); refused (by the gate); gone (weights no longer kept); unsound.
     """
     settings, snapshot = _read()
     registry = snapshot.registry

@@ -75,6 +75,7 @@ def evaluate(
     seeds: Annotated[str, typer.Option(help="Comma-separated.")] = "1",
     surfaces: Annotated[bool, typer.Option(help="Use the surface of the request (tab) in ranking.")] = True,
     baselines: Annotated[bool, typer.Option(help="Run the plain baselines beside the model.")] = True,
+    counting: Annotated[bool, typer.Option(help="Run a third arm too: weights frozen, counts going on.")] = False,
     warm_events: Annotated[int, typer.Option(min=0, help="interactions: events to learn on; 0: half, or all.")] = 0,
     user: Annotated[str, typer.Option(help="interactions: the user's column.")] = "",
     item: Annotated[str, typer.Option(help="interactions: the item's column.")] = "",
@@ -107,10 +108,11 @@ def evaluate(
             data = _known(log_format, warm, features, stream or [])
         if data.damaged:
             print(f"freshloop: {data.damaged} damaged lines are left out", file=sys.stderr)
-        result = _run(data, settings, chosen, surfaces, baselines, bar)
+        result = _run(data, settings, chosen, surfaces, baselines, counting, bar)
     result = {
         "format": log_format.value, **result, "seeds": chosen, "users": len(data.users), "items": len(data.items),
-        "counts_advance": {"frozen": False, "online": True}, "surfaces_used": surfaces and data.surfaces,
+        "counts_advance": {"frozen": False, "frozen_counting": True, "online": True},
+        "surfaces_used": surfaces and data.surfaces,
         "seconds": round(clock.monotonic() - began, 1),
     }  # fmt: skip
     if report is not None:
@@ -126,13 +128,15 @@ def evaluate(
         raise typer.Exit(BROKEN)
 
 
-def _run(data: Dataset, settings: Any, seeds: list[int], surfaces: bool, baselines: bool, bar: _Bar) -> dict[str, Any]:
+def _run(
+    data: Dataset, settings: Any, seeds: list[int], surfaces: bool, baselines: bool, counting: bool, bar: _Bar
+) -> dict[str, Any]:
     from model.evaluate_run import evaluate as run
 
     if not len(data.warm):
         raise ConfigError("the warm-up holds no event that can be read; name another file with --warm")
     try:
-        return run(data, settings, seeds, surfaces, baselines, bar.show)
+        return run(data, settings, seeds, surfaces, baselines, counting, bar.show)
     except ValueError as error:
         raise ConfigError(f"nothing can be judged: {error}") from None
 
@@ -177,6 +181,8 @@ def _delimiter(text: str) -> str:
 def _print(result: dict[str, Any]) -> None:
     table = Table("system", "arm", "Recall@20", "MRR@20", "NDCG@10", box=None)
     rows = [("whole", {arm: result[arm] for arm in ("frozen", "online")}), ("blend, no GRU", result["blend"])]
+    if "frozen_counting" in result:
+        rows.append(("whole", {"frozen, counting": result["frozen_counting"]}))
     for name, arms in [*rows, *result["baselines"].items()]:
         for arm, got in arms.items():
             low, high = got["intervals"]["recall_at_20"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.baselines import Baselines
 from model.datasets import Dataset
 from model.evaluate import Evaluated, Outcome, prequential, seen_before
-from model.figures import Targets, predicted, summary
+from model.figures import Targets, difference, figures, predicted, summary
 from model.recommender import Recommender, RecommenderConfig
 
 Reals = NDArray[np.float64]
@@ -21,9 +21,18 @@ Tell = Callable[[str, int, int], None]
 
 
 def evaluate(
-    data: Dataset, config: RecommenderConfig, seeds: Sequence[int], surfaces: bool, baselines: bool, tell: Tell
+    data: Dataset,
+    config: RecommenderConfig,
+    seeds: Sequence[int],
+    surfaces: bool,
+    baselines: bool,
+    counting: bool,
+    tell: Tell,
 ) -> dict[str, Any]:
     """Return the figures of an evaluation; `broken` counts scores that were not finite.
+
+    Args:
+      counting: judge a third arm too, whose weights are frozen while its counts and co-occurrence go on.
 
     Raises:
       ValueError: the streams hold no target.
@@ -31,6 +40,7 @@ def evaluate(
     if not any(log.target.any() for _, log in data.streams):
         raise ValueError("the streams hold no event that is a target")
     passes: dict[str, dict[str, list[Reals]]] = {"frozen": {}, "online": {}}
+    thawed: dict[str, list[Reals]] = {}
     broken = 0
     last: list[Outcome] = []
     views_of: list[list[dict[str, Reals]]] = []  # by seed and stream
@@ -41,6 +51,9 @@ def evaluate(
     for seed in seeds:
         recommender = Recommender(config, data, seed, surfaces)
         recommender.warm(data.warm, partial(_tell_of, tell, f"seed {seed}: "))
+        if counting:
+            last = _pass(recommender.frozen(counting=True), data, f"seed {seed} frozen, counting", tell)
+            broken += _keep(thawed, last)
         for arm, model in (("frozen", recommender.frozen()), ("online", recommender)):
             last = _pass(model, data, f"seed {seed} {arm}", tell)
             broken += _keep(passes[arm], last)
@@ -48,7 +61,11 @@ def evaluate(
         del recommender, model
         gc.collect()
     views = predicted(data, views_of)
-    result = summary(_targets(data, passes, last), [name for name, _ in data.streams])
+    targets = _targets(data, passes | {"counting": thawed}, last)
+    result = summary(targets, [name for name, _ in data.streams])
+    if counting:
+        result["frozen_counting"] = figures(targets, "counting", "whole")
+        result["online_minus_frozen_counting"] = difference(targets, ("online", "whole"), ("counting", "whole"))
     result |= {"auc": views.get("with_surface", views.get("without_surface", {})).get("auc"), "auc_detail": views}
     result["broken"] = broken
     return result

@@ -20,6 +20,7 @@ from streams.core.hashing import key64
 
 Ints = NDArray[np.int64]
 
+RESERVED_ONE_IN = 25  # impressions, by their key, that no version is ever trained on; they anchor the gate
 EXPLORED_BELOW = 0.5  # a slot's propensity when it was filled at random; chosen ones have 1 - exploration
 
 
@@ -52,6 +53,8 @@ class Examples:
         the hidden state had seen; `arrival` the running number of the record that opened the example, 0 for one that
         is not new, -1 for a free slot.
       trained: bool [C]; a version has learned from the example, though perhaps with an earlier label.
+      reserved: bool [C]; no version is ever trained on it. `trained` tells then that a version was accepted that
+        learned from its neighbours.
       fresh: slots whose present label no version has learned from, as the keys of a dict, in order of arrival.
       records, duplicates: records taken in, duplicates included, and the duplicates among them.
     """
@@ -61,7 +64,7 @@ class Examples:
         self.records = 0
         self.duplicates = 0
         self._rows: OrderedDict[str, int] = OrderedDict()
-        self._row_users: list[str] = []
+        self._free_rows: list[int] = []
         self.step_count = np.zeros(0, np.int64)
         self.forgotten = np.zeros(0, np.int64)  # [R] offset up to which steps were dropped, -1 for none
         self.life = np.zeros(0, np.int64)  # [R] rises when a row passes to another user
@@ -81,6 +84,7 @@ class Examples:
         self.weight = np.zeros(size, np.float32)
         self.arrival = np.full(size, -1, np.int64)
         self.trained = np.zeros(size, np.bool_)
+        self.reserved = np.zeros(size, np.bool_)
         self.fresh: dict[int, None] = {}
 
     def add(self, record: Feedback, new: bool = True) -> bool:
@@ -134,6 +138,17 @@ class Examples:
         for slot in slots.tolist():
             self.fresh.pop(slot, None)
 
+    def drop(self, slots: Ints) -> None:
+        """Let examples go that no version shall learn from; the steps stay."""
+        for slot in slots.tolist():
+            self.fresh.pop(slot, None)
+
+    def anchors(self, most: int) -> Ints:
+        """Return the newest `most` reserved examples of stretches whose versions were accepted."""
+        slots: Ints = np.flatnonzero(self.reserved & self.trained & (self.arrival >= 0))
+        found = slots[np.argsort(self.arrival[slots], kind="stable")][-most:]
+        return self.usable(found)
+
     def forget_trained(self, after: int) -> None:
         """Drop the examples that arrived after record number `after` and were learned from; the steps stay."""
         gone = np.flatnonzero(self.trained & (self.arrival > after))
@@ -143,9 +158,32 @@ class Examples:
         self.arrival[gone] = -1
         self.trained[gone] = False
 
+    def forget(self, user_id: str) -> dict[str, int]:
+        """Remove a user's steps and examples; return how many there were."""
+        row = self._rows.pop(user_id, None)
+        if row is None:
+            return {"steps": 0, "examples": 0}
+        mine = np.flatnonzero((self.user == row) & (self._life == self.life[row]) & (self.arrival >= 0))
+        for slot in mine.tolist():
+            del self._slot_of[int(self._impression[slot])]
+            self.fresh.pop(slot, None)
+        for column in (self._impression, self.user, self.video, self.context, self.label, self.weight):
+            column[mine] = 0
+        self.arrival[mine], self.trained[mine] = -1, False
+        steps = int(self.step_count[row])
+        self.step_count[row] = 0
+        self.step_offset[row], self.step_video[row], self.step_behaviour[row] = 0, 0, 0
+        self._free_rows.append(row)
+        return {"steps": steps, "examples": len(mine)}
+
+    @property
+    def user_ids(self) -> list[str]:
+        """Users that have a row."""
+        return list(self._rows)
+
     def replay(self, count: int, rng: np.random.Generator) -> Ints:
         """Draw up to `count` distinct examples that a version has learned from and that are not new again."""
-        known = self.trained & (self.arrival >= 0)
+        known = self.trained & ~self.reserved & (self.arrival >= 0)
         known[np.fromiter(self.fresh, np.int64, len(self.fresh))] = False
         slots: Ints = np.flatnonzero(known)
         drawn: Ints = rng.permutation(slots)[:count]
@@ -164,7 +202,7 @@ class Examples:
         self._impression[slot] = key
         self.user[slot], self.video[slot], self._life[slot] = row, video, self.life[row]
         self.context[slot] = context_offset(record)
-        self.trained[slot] = False
+        self.trained[slot], self.reserved[slot] = False, key % RESERVED_ONE_IN == 0
         return slot
 
     def _step(self, row: int, record: Feedback, video: int) -> bool:
@@ -202,6 +240,8 @@ class Examples:
             return row
         if len(self._rows) >= self.limits.users:
             _, row = self._rows.popitem(last=False)
+        elif self._free_rows:
+            row = self._free_rows.pop()
         else:
             row = len(self._rows)
             if row == len(self.step_count):

@@ -1,8 +1,12 @@
-"""Whether a candidate may serve: paired difference of log-loss on a stretch that neither version was trained on."""
+"""Whether a candidate may serve: paired difference of log-loss on stretches that neither version was trained on.
+
+The newest stretch tells whether a candidate learned something. It may be poisoned together with what the candidate was
+trained on, so an older one, of feedback that nobody is ever trained on, has a veto.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +14,7 @@ from model.examples import Ints
 from streams.core.ports import Floats
 
 RESAMPLES = 500
+FEWEST_ANCHORS = 100  # below it the older stretch says too little to refuse anything
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,22 @@ def judge(candidate: Floats, incumbent: Floats, weights: Floats, users: Ints, ma
         f"difference {difference:+.4f} (95 % from {low:+.4f} to {high:+.4f}), margin {margin:g}"
     )
     return Verdict(accepted, mean, before, difference, low, high, count, len(sums), reason)
+
+
+def anchored(verdict: Verdict, older: Verdict) -> Verdict:
+    """Return the verdict on the newest stretch, refused when the older one shows harm beyond its margin.
+
+    Args:
+      older: of `judge` on reserved examples of accepted stretches, with a margin of its own.
+    """
+    if older.examples < FEWEST_ANCHORS or older.accepted or not older.low > 0.0:
+        return verdict
+    reason = (
+        f"refused: log-loss {older.candidate:.4f} against {older.incumbent:.4f} on {older.examples} older trusted "
+        f"examples of {older.users} users, difference {older.difference:+.4f} (95 % from {older.low:+.4f} to "
+        f"{older.high:+.4f}); what is new contradicts them and is dropped"
+    )
+    return replace(verdict, accepted=False, reason=reason)
 
 
 def _interval(sums: np.ndarray, sizes: np.ndarray, seed: int) -> tuple[float, float]:

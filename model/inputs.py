@@ -93,9 +93,15 @@ class Inputs:
     Attributes:
       names: of the features, in order; `logs` marks those that are logarithms of counts.
       size: items known.
+
+    Args:
+      surfaces: the log names the surface of a request.
+      repeats: items come again to a user who has had them.
     """
 
-    def __init__(self, config: SignalConfig, content: Content, size: int, start_ms: int, surfaces: bool) -> None:
+    def __init__(
+        self, config: SignalConfig, content: Content, size: int, start_ms: int, surfaces: bool, repeats: bool = False
+    ) -> None:
         self.config, self.surfaces = config, surfaces
         hours = [HOUR_MS * one for one in config.half_lives_h]
         self.exposures, self.positives = DecayedCounts(hours, start_ms), DecayedCounts(hours, start_ms)
@@ -114,7 +120,9 @@ class Inputs:
         self._content = _ContentColumns(content)
         counts = [f"{kind}_{h:g}h" for kind in ("shown", "positive") for h in config.half_lives_h]
         counts += [f"surface_{h:g}h" for h in config.surface_half_lives_h]
-        self.names = (*counts, "rate", "duration", "since", *USER_SIGNALS)
+        signals = (*USER_SIGNALS, "repeat") if repeats else USER_SIGNALS
+        self.names = (*counts, "rate", "duration", "since", *signals)
+        self._signals = len(signals)
         self.logs = np.array([name in counts for name in self.names])
         self.context_names = (*CONTEXT, *(f"surface_{one}" for one in _SURFACES)) if surfaces else CONTEXT
         self.size = 0
@@ -163,7 +171,7 @@ class Inputs:
         now = self.learned_ms if self.held else float(request.time_ms)
         self._item_features(now, request.surface, table)
         history = self.histories.get(request.user)
-        rest = table[len(self.names) - len(USER_SIGNALS) :]
+        rest = table[len(self.names) - self._signals :]
         rest[:] = 0.0
         if history is not None and history.items:
             self._user_features(history, now, rest, size)
@@ -200,6 +208,8 @@ class Inputs:
         vector = self.user_vector(items, weights)
         for row, audience in enumerate(self.audiences, start=6):
             out[row] = audience.affinity(now, vector)[:size]
+        if self._signals > len(USER_SIGNALS):
+            out[-1][items] = recency(len(items), 0.8)  # of an item that stands there repeatedly, the newest counts
 
     def user_vector(self, items: NDArray[np.int64], weights: Floats) -> Floats:
         """Return the unit vector [D] of a history."""
@@ -307,17 +317,12 @@ _SURFACES = (0, 1, 2, 4, 6)  # those of KuaiRand that are large enough to learn 
 
 
 def _gram(log: Log, out: Floats) -> None:
-    """Add the pairs of all histories to `out` [N, N], in blocks of users."""
+    """Add the pairs of all histories to `out` [N, N]."""
     order = np.argsort(log.user, kind="stable")
-    users, items = log.user[order], log.item[order]
-    size = len(out)
-    block = 4096
-    for start in range(0, int(users[-1]) + 1, block):
-        low, high = np.searchsorted(users, [start, start + block])
-        if low < high:
-            rows = np.zeros((block, size), np.float32)
-            rows[users[low:high] - start, items[low:high]] = 1.0
-            out += rows.T @ rows
+    cuts = np.flatnonzero(np.diff(log.user[order])) + 1
+    for items in np.split(log.item[order], cuts):
+        distinct = np.unique(items)
+        out[np.ix_(distinct, distinct)] += np.float32(1.0)
 
 
 class _ContentColumns:

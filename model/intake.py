@@ -1,36 +1,37 @@
-"""The trainer's Kafka consumer: models, videos and feedback, without a consumer group.
+"""The trainer's Kafka consumer: models, videos, erasures and feedback, without a consumer group.
 
 Where feedback goes on is not a committed offset: the version in service says how far it was learned from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
 from streams.config import Settings
+from streams.security import kafka_options
 from streams.topics import Topics
 
 _FETCH_BYTES = 4 << 20  # a chunk of weights is 900 kB
 
 
 class Intake:
-    """Polls the three topics; feedback only once `start_feedback` said from where."""
+    """Polls the topics; feedback only once `start_feedback` said from where."""
 
     def __init__(self, settings: Settings) -> None:
         """Args: settings: name the cluster. The consumer connects here."""
         topics = Topics(settings)
         self._consumer = KafkaConsumer(
-            bootstrap_servers=settings.bootstrap.split(","),
+            **kafka_options(settings),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=_FETCH_BYTES,
             max_poll_records=2000,
         )
-        self._whole = [TopicPartition(topics.models, 0), TopicPartition(topics.videos, 0)]
+        self._whole = [TopicPartition(name, 0) for name in (topics.models, topics.videos, topics.erasures)]
         count = next(spec.partitions for spec in topics.specs() if spec.name == topics.feedback)
         self._feedback = [TopicPartition(topics.feedback, number) for number in range(count)]
 
@@ -39,7 +40,7 @@ class Intake:
         self._consumer.close()
 
     def start_whole(self) -> None:
-        """Read models and videos from the beginning."""
+        """Read all but feedback from the beginning."""
         self._consumer.assign(self._whole)
         self._consumer.seek_to_beginning(*self._whole)
         self._ends = self._consumer.end_offsets(self._whole)
@@ -47,6 +48,12 @@ class Intake:
     def caught_up(self) -> bool:
         """Return whether all that was there when reading began has been polled."""
         return all(self._consumer.position(tp) >= end for tp, end in self._ends.items())
+
+    def models_behind(self) -> Callable[[], bool]:
+        """Return whether, asked now or later, records of the models topic that are there now are still to be polled."""
+        models = self._whole[0]
+        end = self._consumer.end_offsets([models])[models]
+        return lambda: self._consumer.position(models) < end
 
     def start_feedback(self, through: Mapping[int, int], again: int) -> dict[int, int]:
         """Read feedback too, from up to `again` records before `through`.

@@ -16,6 +16,7 @@ from model.registry import Registry, initial_version
 
 #: What a version is, in one word or two.
 SERVING, FROZEN, ACCEPTED, REFUSED, GONE, UNSOUND = "serving", "frozen", "accepted", "refused", "gone", "unsound"
+TRIAL = "on trial"
 
 
 def summary(registry: Registry, frozen_after: int) -> dict[str, Any]:
@@ -28,6 +29,8 @@ def summary(registry: Registry, frozen_after: int) -> dict[str, Any]:
         "epoch": named.epoch if named else 0,
         "named": named.version if named else 0,
         "reason": named.reason if named else "",
+        "canary": named.canary if named else 0,
+        "canary_share": named.share if named else 0.0,
         "frozen": frozen.number if frozen else None,
         "versions": [describe(registry, number, frozen_after) for number in numbers(registry)],
     }
@@ -53,11 +56,13 @@ def describe(registry: Registry, number: int, frozen_after: int) -> dict[str, An
 
 
 def state(registry: Registry, number: int, frozen_after: int) -> str:
-    """Return what a version is: `serving`, `frozen`, `accepted`, `refused`, `gone` or `unsound`."""
+    """Return what a version is: `serving`, `on trial`, `frozen`, `accepted`, `refused`, `gone` or `unsound`."""
     frozen = registry.first_at_least(frozen_after)
     manifest = _manifest(registry, number)
     if serving(registry) == number:
         return SERVING
+    if number and registry.named and registry.named.canary == number:
+        return TRIAL
     if frozen and frozen.number == number:
         return FROZEN
     if not manifest.evaluation.accepted:
@@ -97,6 +102,8 @@ def notes(registry: Registry, shown: Sequence[int]) -> list[str]:
         found.append(
             f"version {named.version} was put into service and cannot serve: {why_not(registry, named.version)}"
         )
+    if named and named.reason and not named.reason.startswith("accepted"):
+        found.append(f"epoch {named.epoch}: {named.reason}")
     for number in shown:
         manifest = _manifest(registry, number)
         if not manifest.evaluation.accepted:

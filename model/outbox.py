@@ -1,33 +1,34 @@
-"""Sends versions to the `models` topic: chunks and manifest first, and only when those are acknowledged, `current`."""
+"""Sends versions to the `models` topic: chunks and manifest first, and only when those are acknowledged, `current`.
+
+Nothing is taken for granted that was sent: which of two hands came first is told by the order of the topic alone, so
+the trainer reads back what it sent.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from kafka import KafkaProducer
-
 from model.manifest import Manifest
-from model.publish import Piece, current_record, kept_versions, records, tombstones
+from model.publish import Piece, kept_versions, records, tombstones
 from model.registry import Registry
+from model.signature import signing_key
+from model.topic import TIMEOUT_S, connect, deliver
 from model.weights import Weights, to_bytes
+from streams.codecs import encode
 from streams.config import Settings
+from streams.core.erasure import Erasure, Receipt
 from streams.topics import Topics
-
-TIMEOUT_S = 30.0
 
 
 class Outbox:
-    """Publishes to one lineage; what is acknowledged goes to the registry at once, before it is read back.
+    """Publishes to one lineage.
 
-    Args:
-      registry: of the lineage; says which epoch and which versions there are.
+    Its methods raise KafkaError when a record was not acknowledged in time: the process must end then.
     """
 
-    def __init__(self, settings: Settings, registry: Registry) -> None:
-        self._topic, self._registry, self._frozen_after = Topics(settings).models, registry, settings.frozen_after
-        self._producer = KafkaProducer(
-            bootstrap_servers=settings.bootstrap.split(","), acks="all", max_request_size=2 << 20, linger_ms=0
-        )
+    def __init__(self, settings: Settings) -> None:
+        topics = Topics(settings)
+        self._topic, self._receipts, self._name = topics.models, topics.receipts, settings.model_name
+        self._key, self._frozen_after = signing_key(settings), settings.frozen_after
+        self._producer = connect(settings)
 
     def close(self) -> None:
         """Flush and disconnect."""
@@ -35,26 +36,28 @@ class Outbox:
 
     def refuse(self, manifest: Manifest) -> None:
         """Record a refused candidate: its manifest without weights."""
-        self._send(records(manifest, b""))
+        deliver(self._producer, self._topic, records(manifest, b"", self._key))
 
-    def publish(self, manifest: Manifest, weights: Weights) -> None:
-        """Publish a version, put it into service, and withdraw the weights that are not needed any longer."""
-        name, named = manifest.name, self._registry.named
-        self._send(records(manifest, to_bytes(weights)))
-        reason = manifest.evaluation.reason
-        self._send([current_record(name, (named.epoch if named else 0) + 1, manifest.version, reason)])
-        kept = kept_versions(self._registry.manifests, manifest.version, self._frozen_after)
-        self._send(tombstones(name, self._registry.manifests, self._registry.chunks, kept))
+    def publish(self, manifest: Manifest, weights: Weights, current: Piece) -> None:
+        """Publish a version, then the record that puts it into service or on trial."""
+        deliver(self._producer, self._topic, records(manifest, to_bytes(weights), self._key))
+        self.name(current)
 
-    def _send(self, pieces: Sequence[Piece]) -> None:
-        """Send records and wait until all replicas have them.
+    def name(self, current: Piece) -> None:
+        """Say what serves (`model.publish.current_record`)."""
+        deliver(self._producer, self._topic, [current])
 
-        Raises:
-          KafkaError: one was not acknowledged in time; the version does not serve, and the process must end.
-        """
-        futures = [self._producer.send(self._topic, key=piece.key, value=piece.value, partition=0) for piece in pieces]
-        self._producer.flush(timeout=TIMEOUT_S)
-        for future in futures:
-            future.get(timeout=TIMEOUT_S)
-        for piece in pieces:
-            self._registry.feed(piece.key, piece.value)
+    def receipt(self, erasure: Erasure, removed: dict[str, int], now_ms: int) -> None:
+        """Say what the trainer removed of a user."""
+        part = f"trainer {self._name}"
+        made = Receipt(
+            receipt=erasure.receipt, part=part, partition=erasure.partition, offset=erasure.offset, at_ms=now_ms,
+            removed=removed,
+        )  # fmt: skip
+        key = f"{made.receipt}/{part}".encode()
+        self._producer.send(self._receipts, key=key, value=encode(made), partition=0).get(timeout=TIMEOUT_S)
+
+    def withdraw(self, registry: Registry, version: int) -> None:
+        """Withdraw the weights that are not needed any longer, now that `version` leads."""
+        kept = kept_versions(registry.manifests, version, self._frozen_after)
+        deliver(self._producer, self._topic, tombstones(registry.name, registry.manifests, registry.chunks, kept))

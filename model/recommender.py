@@ -43,16 +43,19 @@ class Recommender:
     """Ranks and learns. `blend` is ordered without the GRU, `whole` with it; they share candidates and examples.
 
     Args:
-      learning: False holds weights, counts and co-occurrence; users' own states still advance.
+      learning: False holds the weights; users' own states still advance.
+      counting: False holds counts and co-occurrence; never without `learning`.
     """
 
     names: tuple[str, ...] = ("whole", "blend")
 
     def __init__(self, config: RecommenderConfig, data: Dataset, seed: int, surfaces: bool) -> None:
         self.config, self.seed = config, seed
-        self.learning = True
+        self.learning = self.counting = True
         start = int(data.warm.time_ms[round(len(data.warm) * (1 - config.tail))]) if len(data.warm) else 0
-        self.inputs = Inputs(config.signals, data.content, data.catalogue, start, surfaces and data.surfaces)
+        self.inputs = Inputs(
+            config.signals, data.content, data.catalogue, start, surfaces and data.surfaces, not data.filter_seen
+        )
         self.filter_seen = data.filter_seen
         self._candidates: Candidates | None = None
         self._exposure: Floats | None = None
@@ -104,15 +107,22 @@ class Recommender:
         self.inputs.solve()
         self._events = 0
 
-    def frozen(self) -> Recommender:
-        """Return a model that shares what was learned and learns no more; users' states are its own."""
+    def frozen(self, counting: bool = False) -> Recommender:
+        """Return a model that shares what was learned and learns no more; users' states are its own.
+
+        Args:
+          counting: counts and co-occurrence go on all the same, and EASE is solved anew from them; it has its own.
+        """
         from copy import copy
 
         other = copy(self)
-        other.learning = False
-        other.inputs = copy(self.inputs)
-        other.inputs.histories = deepcopy(self.inputs.histories)
-        other.inputs.held = True
+        other.learning, other.counting = False, counting
+        if counting:
+            other.inputs = deepcopy(self.inputs)
+        else:
+            other.inputs = copy(self.inputs)
+            other.inputs.histories = deepcopy(self.inputs.histories)
+            other.inputs.held = True
         other._states = deepcopy(self._states)
         return other
 
@@ -149,8 +159,9 @@ class Recommender:
         predicted, self._exposure = self._exposure, None
         user, item = event.user, event.item
         if not self.learning:
-            self.inputs.step(event)
+            (self.inputs.observe if self.counting else self.inputs.step)(event)
             self._states.advance(user, item, event.positive)
+            self._count()
             return
         if candidates is not None and item < candidates.table.shape[1] and np.isfinite(candidates.linear[item]):
             self.blend.learn(candidates, item)
@@ -164,10 +175,14 @@ class Recommender:
         self._shown.append(item)
         self._active.append(user)
         self._targets += event.target
-        self._events += 1
         if self._targets >= self.config.sequence.chunk:
             self._fine_tune()
-        if self.config.signals.ease_every and self._events % self.config.signals.ease_every == 0:
+        self._count()
+
+    def _count(self) -> None:
+        self._events += 1
+        every = self.config.signals.ease_every
+        if self.counting and every and self._events % every == 0:
             self.inputs.solve()
 
     def _fine_tune(self) -> None:

@@ -88,7 +88,9 @@ class SequenceStates:
         self._waiting: dict[int, list[tuple[int, bool]]] = {}  # events since, by user; applied together when asked for
 
     def set_weights(self, weights: Mapping[str, Floats]) -> None:
-        """Swap in new weights; every state is of an older version now."""
+        """Swap in new weights; every state is of an older version now, unless nothing changed."""
+        if all(np.array_equal(value, self.weights[name]) for name, value in weights.items()):
+            return
         self.weights = dict(weights)
         self.version += 1
         self._waiting.clear()

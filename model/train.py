@@ -14,7 +14,7 @@ import numpy as np
 
 from model.batches import Batch, BatchShape, batches
 from model.examples import Examples, Ints
-from model.gate import Verdict, judge, log_losses
+from model.gate import Verdict, anchored, judge, log_losses
 from model.nets import Net
 from model.weights import Weights
 from streams.core.ports import Floats
@@ -33,6 +33,7 @@ class RoundOptions:
       most_new: new examples in a round; older ones beyond it are left to replay.
       user_share: largest share of a round's new examples from one user, though never fewer than `user_floor`.
       margin: how much worse in log-loss a candidate may be.
+      anchors, anchor_margin: older examples that nobody was trained on, and how much worse a candidate may be on them.
     """
 
     passes: int = 2
@@ -43,11 +44,16 @@ class RoundOptions:
     user_share: float = 0.01
     user_floor: int = 20
     margin: float = 0.0
+    anchors: int = 2_000
+    anchor_margin: float = 0.02
 
 
 @dataclass(frozen=True)
 class Split:
-    """Slots of a round: those to train on, those held back, and the arrival number up to which all is trained on."""
+    """Slots of a round: those to train on, those held back, and the arrival number up to which all is trained on.
+
+    `skipped` are not trained on and count as learned from: beyond what one round or one user may have, or reserved.
+    """
 
     train: Ints
     held: Ints
@@ -111,12 +117,11 @@ class Learner:
         self.rounds += 1
         plan = split(self.store, self.options)
         before, optimiser = self.net.export(), self.net.optimiser()
-        incumbent = self._losses(plan.held)
+        anchors = self.store.anchors(self.options.anchors)
+        judging = np.concatenate([plan.held, anchors])
+        incumbent = self._losses(judging)
         train_loss, trained, steps = self._train(plan.train)
-        candidate = self._losses(plan.held)
-        held = self.store.usable(plan.held)
-        weights, users = self.store.weight[held], self.store.user[held]
-        verdict = judge(candidate[held], incumbent[held], weights, users, self.options.margin, self.rounds)
+        verdict, poisoned = self._judge(plan.held, anchors, self._losses(judging), incumbent)
         found: Weights | None = None
         if verdict.accepted:
             self.net.tables.trim()
@@ -125,8 +130,22 @@ class Learner:
         else:
             self.net.load(before)
             self.net.set_optimiser(optimiser)
+            if poisoned:
+                self.store.drop(plan.train)  # else every round to come would fail on them again
         seconds = perf_counter() - started
         return Round(verdict, found, train_loss, trained, len(plan.train), steps, seconds, plan.through)
+
+    def _judge(self, held: Ints, anchors: Ints, candidate: Floats, incumbent: Floats) -> tuple[Verdict, bool]:
+        """Return the verdict on losses by slot [C], and whether the older stretch speaks against what is new."""
+        store, options = self.store, self.options
+        parts = []
+        for slots in (store.usable(held), anchors):
+            parts.append((candidate[slots], incumbent[slots], store.weight[slots], store.user[slots]))
+        verdict = judge(*parts[0], options.margin, self.rounds)
+        if not verdict.accepted:
+            return verdict, False
+        checked = anchored(verdict, judge(*parts[1], options.anchor_margin, self.rounds))
+        return checked, not checked.accepted
 
     def _train(self, new: Ints) -> tuple[float, int, int]:
         found = [batch for _ in range(self.options.passes) for batch in self._pass(new)]
@@ -153,16 +172,21 @@ class Learner:
 
 
 def split(store: Examples, options: RoundOptions) -> Split:
-    """Divide the new examples; what was trained on before, with another label, is never held back."""
+    """Divide the new examples; what was trained on before, with another label, is never held back.
+
+    Reserved ones are neither trained on nor held back.
+    """
     new = np.fromiter(store.fresh, np.int64, len(store.fresh))
     new = new[np.argsort(store.arrival[new], kind="stable")]
     new, skipped = new[-options.most_new :], new[: -options.most_new]
+    reserved, new = new[store.reserved[new]], new[~store.reserved[new]]
     unseen = new[~store.trained[new]]
     held = unseen[len(unseen) - round(options.held_back * len(unseen)) :]
     through = int(store.arrival[held[0]]) - 1 if len(held) else store.records
     train = new[~np.isin(new, held)]
     kept = bounded(store.user[train], max(options.user_floor, int(options.user_share * len(train))))
-    return Split(train[kept], held, np.concatenate([skipped, train[~kept]]), through)
+    passed = reserved[store.arrival[reserved] <= through]
+    return Split(train[kept], held, np.concatenate([skipped, train[~kept], passed]), through)
 
 
 def bounded(users: Ints, most: int) -> np.ndarray:

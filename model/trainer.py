@@ -8,25 +8,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from model.config import ModelConfig
 from model.examples import Examples
+from model.forgotten import Forgotten
+from model.gate import Verdict
 from model.intake import Intake
-from model.manifest import Evaluation, Manifest
+from model.manifest import Current, Evaluation, Manifest
 from model.moments import Moments
 from model.nets import Net
 from model.outbox import Outbox
 from model.progress import Journal, Through
+from model.publish import Piece, current_record
 from model.registry import Registry, Version
 from model.train import Learner, Round, RoundAbandoned
 from model.trainer_metrics import TrainerMetrics
+from model.trial import LiveTrial
 from model.weights import Weights, initial
 from streams.clock import Clock
 from streams.codecs import BadRecord, Decoder
 from streams.config import Settings
+from streams.core.erasure import mark_of
 from streams.core.events import Feedback, Video
 from streams.topics import Topics
 
@@ -60,12 +66,15 @@ class Trainer:
         self._metrics, self._clock = metrics, clock
         self._topics = Topics(settings)
         self._moments = Moments(settings.data_dir / "trainer" / settings.model_name)
+        self._forgotten = Forgotten()
+        self._live = False  # past what was in the topics at the start
         self._base = 0  # the version that the next round starts from
         self._arrivals: dict[int, int] = {}  # by version made here, the records it knows
         self._journal = Journal(Through())
         self._new_from: dict[int, int] = {}
         self._last_round = clock.monotonic()
         self._left = 0  # examples that the last round left waiting
+        self._trial: LiveTrial | None = None
 
     @property
     def store(self) -> Examples:
@@ -94,18 +103,16 @@ class Trainer:
         self._intake.start_whole()
         while not self._intake.caught_up() and not stopping():
             self._take(self._intake.poll(0.5))
-        current = self._registry.current()
-        self._take_over(current)
+        self._take_over(self._registry.leading())
         self._arrivals[self._base] = 0
         self._new_from = self._intake.start_feedback(self._journal.through.offsets, READ_AGAIN)
         self._last_round = self._clock.monotonic()
+        self._live = True
 
     def step(self, timeout_s: float = 0.2) -> Round | None:
         """Poll once; return the round that was due, if one was."""
         self._take(self._intake.poll(timeout_s))
-        current = self._registry.current()
-        if current is not None and current.manifest.version != self._base:
-            self._go_back(current)
+        self._follow()
         self._observe()
         return self._round() if self._due() else None
 
@@ -118,14 +125,26 @@ class Trainer:
                 log.warning("a record of the models topic is refused: %s", refused)
         self.store.catalogue.add(list(_videos(polled.get(self._topics.videos, ()))))
         self.store.trim_videos()
+        for record in polled.get(self._topics.erasures, ()):
+            self._forget(record)
         for record in polled.get(self._topics.feedback, ()):
             self._metrics.records.labels(self._take_feedback(record)).inc()
+
+    def _forget(self, record: Any) -> None:
+        found = self._forgotten.take(record, self.store)
+        if found is None:
+            return
+        self._metrics.erased.inc()
+        if self._trial is not None:
+            mark = bytes.fromhex(found[0].mark)
+            self._trial.forget(lambda user: mark_of(user) == mark)
+        if self._live:  # what was erased before this start has its receipt
+            self._outbox.receipt(*found, self._clock.now_ms())
 
     def _take_feedback(self, record: Any) -> str:
         new = record.offset >= self._new_from[record.partition]
         try:
-            taken = self.store.add(_decode_feedback(record.value), new)
-            result = ("new" if new else "again") if taken else "duplicate"
+            result = self._add(_decode_feedback(record.value), new)
         except BadRecord as bad:
             log.warning("feedback %d-%d is passed over: %s", record.partition, record.offset, bad)
             result = "unreadable"
@@ -133,10 +152,24 @@ class Trainer:
             self._journal.note(self.store.records, record.partition, record.offset, record.timestamp)
         return result
 
+    def _add(self, found: Feedback, new: bool) -> str:
+        """Take in feedback, unless its user was erased since; return what became of it."""
+        if self._forgotten.covers(found):
+            return "erased"
+        taken = self.store.add(found, new)
+        if self._trial is not None and new and self._settings.arms.get(found.arm, "online") == "online":
+            self._trial.add(found)
+        return ("new" if new else "again") if taken else "duplicate"
+
     # -- rounds -----------------------------------------------------------------------------------------------------
 
     def _due(self) -> bool:
-        """Tell whether enough is new since the last round; what a refused round left does not count again."""
+        """Tell whether enough is new since the last round; what a refused round left does not count again.
+
+        None is due while a version is on trial: whatever came next would have to wait for it.
+        """
+        if self._trial is not None:
+            return False
         settings, new = self._settings, len(self.store.fresh) - self._left
         if new < settings.train_minimum:
             return False
@@ -147,24 +180,80 @@ class Trainer:
         return new >= wanted  # far behind, a larger round catches up sooner
 
     def _round(self) -> Round:
+        named = self._registry.named
         done = self.learner.round()
+        self._read_models()
+        if done.weights is not None and self._registry.named != named:
+            done = replace(done, weights=None, verdict=self._overtaken(done))
+            self._go_back(self._registry.leading())
         self._last_round, self._left = self._clock.monotonic(), len(self.store.fresh)
         manifest = self._manifest(done)
         if done.weights is None:
             self._outbox.refuse(manifest)
         else:
-            self._outbox.publish(manifest, done.weights)
-            self._base = manifest.version
-            self._arrivals[manifest.version] = done.through
-            self._journal.learned(done.through)
-            self._moments.save(manifest.version, self._journal.through.offsets, self.net.optimiser())
+            self._publish(manifest, done)
         self._report(done, manifest)
         return done
+
+    def _overtaken(self, done: Round) -> Verdict:
+        """Return the verdict on a candidate whose parent another hand took out of service during the round."""
+        named = self._registry.named
+        what = f"version {named.version} was put into service during its round" if named else "no version serves"
+        return replace(done.verdict, accepted=False, reason=f"refused: {what}, so its parent no longer serves")
+
+    def _publish(self, manifest: Manifest, done: Round) -> None:
+        """Publish a version, on trial where one is asked for; the order of the topic says who came first."""
+        assert done.weights is not None
+        settings, registry, version = self._settings, self._registry, manifest.version
+        self._base = version
+        self._forgotten.said(manifest)
+        self._arrivals[version] = done.through
+        self._journal.learned(done.through)
+        self._moments.save(version, self._journal.through.offsets, self.net.optimiser())
+        incumbent = registry.current()
+        if settings.canary_share and incumbent is not None:
+            reason = f"version {version} is on trial with {settings.canary_share:.0%} of the users"
+            current = self._current(incumbent.number, reason, version)
+        else:
+            current = self._current(version, manifest.evaluation.reason)
+        self._outbox.publish(manifest, done.weights, current)
+        self._read_models()
+        self._outbox.withdraw(registry, version)
+        self._follow()
+
+    def _current(self, version: int, reason: str, canary: int = 0) -> Piece:
+        named = self._registry.named
+        share = self._settings.canary_share if canary else 0.0
+        epoch = (named.epoch if named else 0) + 1
+        return current_record(self._settings.model_name, epoch, version, reason, canary, share)
+
+    def _read_models(self) -> None:
+        """Poll until all is known that the models topic holds now."""
+        behind = self._intake.models_behind()
+        while behind():
+            self._take(self._intake.poll(0.1))
+
+    def _follow(self) -> None:
+        """Go on from what leads now, and begin or end a trial as the topic says."""
+        registry, trial = self._registry, self._trial
+        leading = registry.leading()
+        if leading is not None and leading.number != self._base:
+            self._go_back(leading)
+        named: Current | None = registry.named if registry.trial() else None
+        if named is None or trial is None or trial.current.epoch != named.epoch:
+            trial = self._trial = LiveTrial(named, self._settings.canary_labels) if named else None
+        ended = trial.outcome() if trial else None
+        if ended is not None:
+            log.info("%s", ended.reason)
+            self._trial = None
+            self._outbox.name(self._current(ended.version, ended.reason))
+            self._read_models()
+            self._follow()
 
     def _manifest(self, done: Round) -> Manifest:
         verdict, through = done.verdict, self._journal.upto(done.through)
         measured = bool(np.isfinite(verdict.difference))
-        return Manifest(
+        made = Manifest(
             name=self._settings.model_name,
             version=max([self._base, *self._registry.manifests]) + 1,
             parent=self._base,
@@ -183,6 +272,7 @@ class Trainer:
                 users=verdict.users,
             ),
         )
+        return self._forgotten.note(made)
 
     # -- versions ---------------------------------------------------------------------------------------------------
 
@@ -196,6 +286,7 @@ class Trainer:
         manifest = current.manifest
         net.load(current.weights)
         self._base = manifest.version
+        self._forgotten.said(manifest)
         offsets = dict(manifest.trained_through_offsets)
         if kept := self._moments.load(manifest.version):
             offsets |= kept[0]
@@ -210,10 +301,12 @@ class Trainer:
             log.warning("the optimiser starts anew, since its state does not fit version %d: %s", current.number, error)
             self.net.load(current.weights)
 
-    def _go_back(self, current: Version) -> None:
-        """Another hand put a version into service: go on from it, and drop what only others had learned."""
+    def _go_back(self, current: Version | None) -> None:
+        """Another version leads than was expected: go on from it, and drop what only others had learned."""
+        if current is None:
+            return
         manifest, offsets = current.manifest, self._journal.through.offsets
-        log.warning("version %d serves instead of %d: the next round starts from it", manifest.version, self._base)
+        log.warning("version %d leads instead of %d: the next round starts from it", manifest.version, self._base)
         self.store.forget_trained(self._arrivals.get(manifest.version, -1))
         self._take_over(current)
         self._journal.through = Through(manifest.trained_through, offsets, manifest.trained_through_ms)

@@ -239,7 +239,7 @@ class _Learner:
 
     def _fit(self) -> None:
         known = self._features[: self._count].astype(np.float32)
-        self._mean, self._spread = known.mean(0), np.maximum(known.std(0), np.float32(0.2))
+        self._mean, self._spread = known.mean(0), np.maximum(known.std(0), np.float32(0.6))
         self._ready = True
 
     def _normal(self, features: Floats) -> Floats:

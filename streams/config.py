@@ -58,9 +58,30 @@ class Settings(BaseSettings):
     http_token: SecretStr = Field(NO_SECRET, description="Bearer token that the API asks for; empty asks for none.")
     console_port: Port = Field(19070, description="Port of the console.")
 
+    # Security of the connections to Kafka
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="Protocol of every connection to Kafka."
+    )
+    kafka_mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"] = Field(
+        "SCRAM-SHA-512", description="SASL mechanism."
+    )
+    kafka_user: str = Field("", max_length=256, description="User name for SASL; each part may have its own.")
+    kafka_password: SecretStr = Field(NO_SECRET, description="Password for SASL.")
+    kafka_ca: str = Field("", description="File (PEM) of the authority that signed the brokers' certificates.")
+    kafka_cert: str = Field("", description="File (PEM) of the client's certificate, where brokers ask for one.")
+    kafka_cert_key: str = Field("", description="File (PEM) of its private key.")
+    kafka_check_hostname: bool = Field(True, description="A broker's certificate must name its address.")
+    broker_secured: bool = Field(
+        False, description="The embedded broker asks for TLS, SCRAM and rights; 'freshloop broker users' makes users."
+    )
+
     # Privacy
     pseudonym_key: SecretStr = Field(
         NO_SECRET, description="Users are known inside by a keyed hash of their id under this key; empty: by their id."
+    )
+
+    signing_key: SecretStr = Field(
+        NO_SECRET, description="Manifests of model versions are signed under this key, and others refused; empty: not."
     )
 
     # Topics
@@ -107,6 +128,10 @@ class Settings(BaseSettings):
     arms: Annotated[dict[str, Literal["online", "frozen", "popular", "random"]], Field(max_length=16)] = Field(
         default_factory=dict, description="Policies by suffix of the user id (after '@'), for comparisons."
     )
+    experiment: str = Field("", max_length=64, description="Name of the experiment; another name draws other buckets.")
+    experiment_shares: Annotated[dict[str, Share], Field(max_length=16)] = Field(
+        default_factory=dict, description="Shares of the users without suffix, by arm; the others are online."
+    )
 
     # Model
     model_name: str = Field("default", pattern=r"^[a-z0-9-]{1,32}$", description="Name of the model lineage.")
@@ -126,6 +151,12 @@ class Settings(BaseSettings):
         0.2, description="Share of the new examples, the newest, that judge a version; the next one learns from them."
     )
     gate_margin: Annotated[float, Field(ge=0)] = Field(0.0, description="A version may be this much worse in log-loss.")
+    canary_share: Share = Field(
+        0.0, description="Share of users that a new version serves on trial before all; 0 tries none."
+    )
+    canary_labels: Count = Field(
+        2_000, description="Labels of those on trial, and of the others, after which a version no worse serves all."
+    )
     frozen_after: Count = Field(
         20_000, description="The frozen arm stays at the first version past this many examples."
     )
@@ -152,7 +183,7 @@ class Settings(BaseSettings):
             failpoints.parse(value)
         return value
 
-    @field_validator("pseudonym_key")
+    @field_validator("pseudonym_key", "signing_key")
     @classmethod
     def _key(cls, value: SecretStr) -> SecretStr:
         if value and len(value) < LEAST_KEY:
@@ -170,8 +201,14 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> Settings:
+        if unknown := [arm for arm in self.experiment_shares if arm not in self.arms]:
+            raise ValueError(f"experiment_shares names {unknown[0]}, which is not among arms")
+        if sum(self.experiment_shares.values()) > 1.0 + 1e-9:
+            raise ValueError("experiment_shares must not exceed 1 together")
         if self.slate_minimum > self.slate_size:
             raise ValueError("slate_minimum must not exceed slate_size")
+        if self.kafka_security.startswith("SASL") and not (self.kafka_user and self.kafka_password):
+            raise ValueError("SASL needs kafka_user and kafka_password")
         if self.broker_port == self.controller_port:
             raise ValueError("broker_port and controller_port must differ")
         return self

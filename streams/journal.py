@@ -23,6 +23,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
       offset: of the first event that it affects.
       online, frozen: model versions; -1 for none.
       videos: every record of the `videos` topic below this offset is in the pool, and no other.
+      trial, share: the version on trial and its share of the users; 0 for none.
     """
 
     number: int
@@ -30,14 +31,16 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     online: int
     frozen: int
     videos: int
+    trial: int = 0
+    share: float = 0.0
 
     def key(self) -> bytes:
         """Return the entry's key in changelog and store."""
         return JOURNAL_KEY + bytes((self.number % PLACES,))
 
-    def same(self, online: int, frozen: int, videos: int) -> bool:
-        """Return whether it says this."""
-        return (self.online, self.frozen, self.videos) == (online, frozen, videos)
+    def same(self, other: Entry) -> bool:
+        """Return whether it says the same as another."""
+        return msgspec.structs.astuple(self)[2:] == msgspec.structs.astuple(other)[2:]
 
 
 encode_entry = msgspec.msgpack.Encoder().encode
@@ -83,12 +86,14 @@ class Journal:
         """Return the offsets from `begin` on where something else holds than before."""
         return [*(entry.offset for entry in self._entries if begin < entry.offset < self.until), self.until]
 
-    def note(self, offset: int, online: int, frozen: int, videos: int) -> Entry | None:
+    def note(
+        self, offset: int, online: int, frozen: int, videos: int, trial: int = 0, share: float = 0.0
+    ) -> Entry | None:
         """Return the entry that is needed before `offset` is applied with these; None when the last one says so."""
         last = self._entries[-1] if self._entries else None
-        if last is not None and last.offset <= offset and last.same(online, frozen, videos):
+        entry = Entry(last.number + 1 if last else 0, offset, online, frozen, videos, trial, share)
+        if last is not None and last.offset <= offset and last.same(entry):
             return None
-        entry = Entry(last.number + 1 if last else 0, offset, online, frozen, videos)
         self._append(entry)
         self._entries = self._entries[-1:] if offset >= self.until else self._entries
         self.until = min(self.until, offset)

@@ -24,6 +24,7 @@ from deploy.workers import running_workers
 from model.cli import models_app
 from model.content.cli import content_commands, embed
 from model.evaluate_cli import evaluate
+from model.experiment_cli import experiment
 from model.report_cli import report_command
 from model.trainer_cli import trainer
 from producers.clip_files import render
@@ -33,6 +34,7 @@ from producers.simulate_cli import simulate
 from streams.backup_cli import backup_app
 from streams.command_examples import add_examples
 from streams.config import ConfigError, Settings, load_settings
+from streams.forget.cli import consent, forget
 from streams.letters_cli import letters_app
 from streams.schemas import TopicRecord, topic_records
 from streams.topics import Topics
@@ -54,10 +56,13 @@ app.command()(demo)
 app.command()(doctor)
 app.command("console")(console_command)
 app.command()(evaluate)
+app.command()(experiment)
 app.command("replay")(replay_command(running_workers))
 app.command("simulate")(simulate)
 app.command("collect")(collect)
 app.command()(trainer)
+app.command()(forget)
+app.command()(consent)
 app.command("report")(report_command(demo_cluster))
 
 app.command("embed")(embed)

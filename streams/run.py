@@ -16,6 +16,7 @@ from model.choose import choose, one_back
 from model.config import model_config
 from model.listing import summary
 from model.registry import Registry, Version, initial_version
+from model.signature import signing_key
 from streams import failpoints
 from streams.admin import require_topics
 from streams.app import make_app
@@ -23,7 +24,7 @@ from streams.clock import Clock
 from streams.config import ConfigError, Settings
 from streams.core.layout import LAYOUT
 from streams.core.migration import OLDEST
-from streams.core.ports import Scorer
+from streams.core.ports import Scorer, Trial
 from streams.http.api import make_api
 from streams.http.server import bind, serve, url_of
 from streams.http.service import Service
@@ -54,6 +55,11 @@ class RegistryVersions:
     def first_at_least(self, trained_through: int) -> Scorer | None:
         """Return the scorer of the first version that learned from so many feedback records."""
         return _scorer(self._registry.first_at_least(trained_through))
+
+    def trial(self) -> Trial | None:
+        """Return the version on trial, when there is one and it can serve."""
+        found, named = _scorer(self._registry.trial()), self._registry.named
+        return Trial(found, named.share) if found and named else None
 
     def version(self, number: int) -> Scorer | None:
         """Return the scorer of a version that can serve, whether or not it does."""
@@ -98,7 +104,7 @@ def build_worker(
     clock = Clock()
     config = model_config(settings)
     pool = make_pool(settings)
-    registry = Registry(settings.model_name, config, settings.frozen_after)
+    registry = Registry(settings.model_name, config, settings.frozen_after, key=signing_key(settings))
 
     def on_swap(scorer: Scorer) -> None:
         version = registry.current()

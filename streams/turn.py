@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from streams.config import Settings
 from streams.core.layout import StateError
-from streams.core.plan import Plan
+from streams.core.plan import Arrivals
 from streams.core.step import Effects
 from streams.gathering import Batch, cut
 from streams.intake import Intake, condemned, take_in
 from streams.journal import Entry
-from streams.models import ServingModels
+from streams.models import Serving, ServingModels
 from streams.owned import OwnedPartition
 from streams.state_store import Meta, StoreError
 
@@ -32,7 +32,7 @@ class Turn:
     batch: Batch
     intake: Intake
     effects: Effects
-    packed: dict[bytes, bytes]
+    packed: dict[bytes, bytes | None]
     number: int
     meta: Meta
     entry: Entry | None
@@ -61,10 +61,8 @@ def apply(owned: OwnedPartition, batch: Batch, models: ServingModels, videos: in
         intake = (
             condemned(batch.records[0], renamed) if guilty else take_in(batch.records, settings.partitions, renamed)
         )
-        plan = owned.core.plan(intake.events)
-        held, read = owned.load(plan)
-        effects, entry = _step(owned, batch.begin, plan, models, videos)
-        packed = owned.pack(list(effects.touched))
+        (effects, held, read), entry = _step(owned, batch.begin, intake.events, models, videos)
+        packed = owned.pack(effects)
     except _NOT_THE_RECORDS:
         attempts.acquit()
         raise
@@ -74,14 +72,15 @@ def apply(owned: OwnedPartition, batch: Batch, models: ServingModels, videos: in
 
 
 def _step(
-    owned: OwnedPartition, begin: int, plan: Plan, models: ServingModels, videos: int
-) -> tuple[Effects, Entry | None]:
+    owned: OwnedPartition, begin: int, arrivals: Arrivals, models: ServingModels, videos: int
+) -> tuple[tuple[Effects, int, int], Entry | None]:
     """Step with what was journalled for these events when they are applied again, else with what serves now."""
     journal = owned.journal
     then = journal.replayed(begin)
-    scorers = models.scorers(then.online, then.frozen) if then else None
-    if then is not None and scorers is not None:
+    found = models.as_of(Serving(then.online, then.frozen, then.trial, then.share)) if then else None
+    if then is not None and found is not None:
         with owned.core.pool.as_of(then.videos):
-            return owned.core.apply(plan, scorers), None
-    entry = journal.note(begin, *models.serving, videos)
-    return owned.core.apply(plan, models.scorer), entry
+            return owned.apply(arrivals, *found), None
+    now = models.serving
+    entry = journal.note(begin, now.online, now.frozen, videos, now.trial, now.share)
+    return owned.apply(arrivals, models.scorer, models.trial), entry

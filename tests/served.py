@@ -27,6 +27,9 @@ class Owned:
     def __init__(self, core):
         self.core = core
 
+    def is_erased(self, user_id):
+        return user_id == "gone"
+
     def load_users(self, users):
         return 0, 0
 
@@ -47,7 +50,9 @@ class FakeWorker:
         self.pool = FreshPool(64, 3_600_000, 3_600_000)
         self.scorer = scorer or FakeScorer()
         self.pool.add([video(number, self.clock.now_ms() - 1000 * number, author=number) for number in range(videos)])
-        self.models = SimpleNamespace(online=self.scorer, scorer=lambda arm: self.scorer)
+        self.models = SimpleNamespace(
+            online=self.scorer, scorer=lambda arm: self.scorer, scorer_of=lambda user, arm: self.scorer
+        )
         numbers = range(settings.partitions) if partitions is None else partitions
         self.owned = {number: Owned(Partition(number, self.config, self.pool)) for number in numbers}
         self.board, self.directory, self.ready = Board(), Directory(), True

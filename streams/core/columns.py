@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.behaviour import steps_of
-from streams.core.events import TASTE, EventType
+from streams.core.events import BARE, TASTE, EventType
 from streams.core.feedback import Impression, Joined
-from streams.core.hashing import event_keys, key64
+from streams.core.hashing import bucket, event_keys, key64
 from streams.core.layout import StateShape
 from streams.core.plan import Plan, is_last
 from streams.core.pool import FreshPool
@@ -18,7 +18,7 @@ from streams.core.ranking import Policy
 from streams.core.state import UserStates, event_words
 
 _TASTE = np.array([kind in TASTE for kind in EventType])
-_MARKS = np.array([kind not in (EventType.OPEN, EventType.PLAY) for kind in EventType])  # what counts as seen
+_MARKS = np.array([kind not in BARE | {EventType.PLAY} for kind in EventType])  # what counts as seen
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class StepConfig:
     latest_only: bool = False
     topic_key: str = ""  # distinguishes slates of a topic that was deleted and made again
     arms: dict[str, str] = field(default_factory=dict)  # policies by arm: online, frozen, popular or random
+    shares: tuple[tuple[str, float], ...] = ()  # of the users without suffix, by arm; the rest are online
+    experiment: str = ""  # salt of the buckets that these shares are cut from
     user_limit: int = 0  # events of a user in a minute of the watermark, beyond it they are only counted; 0 for none
 
     def __post_init__(self) -> None:
@@ -40,11 +42,18 @@ class StepConfig:
             raise ValueError(f"states have room for {self.shape.positions} positions, slates have {self.policy.size}")
 
     def arm(self, user_id: str) -> str:
-        """Return the arm of a user: what follows the last '@', when it is a configured arm, or `online`."""
+        """Return the arm of a user: what follows the last '@', when it is a configured arm, else that of its bucket."""
         if not self.arms:
             return "online"
         _, at, suffix = user_id.rpartition("@")
-        return suffix if at and suffix in self.arms else "online"
+        if at and suffix in self.arms:
+            return suffix
+        place = bucket(user_id, self.experiment) if self.shares else 0.0
+        for arm, share in self.shares:
+            if place < share:
+                return arm
+            place -= share
+        return "online"
 
 
 class Columns:

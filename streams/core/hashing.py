@@ -9,6 +9,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+_WORD = 0xFFFFFFFFFFFFFFFF
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX2 = np.uint64(0x94D049BB133111EB)
@@ -64,6 +65,11 @@ def draws(seeds: NDArray[np.uint64], count: int) -> NDArray[np.uint64]:
 def uniforms(words: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Return words as float64 in [0, 1), same shape."""
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def bucket(user_id: str, salt: str) -> float:
+    """Return a place in [0, 1) that depends on the user and the salt alone."""
+    return ((key64(f"{salt}/{user_id}") & _WORD) >> 11) * 2.0**-53
 
 
 def seeds_of(partition: int, offsets: NDArray[np.int64]) -> NDArray[np.uint64]:

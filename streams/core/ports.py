@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.events import Video
+from streams.core.hashing import bucket
 
 Floats = NDArray[np.float32]
+
+
+def trial_salt(version: int) -> str:
+    """Return the salt of the buckets that say who gets a version on trial: other users for each version."""
+    return f"trial-{version}"
 
 
 class Scorer(Protocol):
@@ -35,3 +42,16 @@ class Scorer(Protocol):
     def queries(self, hidden: Floats) -> Floats:
         """Return queries [B, D] of hidden states [B, H]."""
         ...
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A version that serves a share of the users, by their bucket, in the arms that follow the model."""
+
+    scorer: Scorer
+    share: float
+
+    def chosen(self, users: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which users [B] get it."""
+        salt = trial_salt(self.scorer.version)
+        return np.fromiter((bucket(user, salt) < self.share for user in users), np.bool_, len(users))

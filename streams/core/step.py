@@ -8,65 +8,33 @@ largest record timestamp so far, which never goes back and does not depend on a 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.behaviour import MAX_WATCH_RATIO, expand, log_gaps
 from streams.core.columns import Columns, StepConfig
-from streams.core.events import EventType, Feedback, Slate
+from streams.core.effects import Effects
+from streams.core.erasure import Erased, mark_of
+from streams.core.events import EventType, Feedback
 from streams.core.feedback import Impression, Impressions, Join, close, feedback_of, outcome, prune, show
 from streams.core.hashing import seeds_of
 from streams.core.layout import SLATES_KEPT
 from streams.core.limits import beyond, count, count_beyond
 from streams.core.plan import Arrivals, Closing, Deadlines, Ints, Plan, waves_of
 from streams.core.pool import FreshPool
-from streams.core.ports import Floats, Scorer
+from streams.core.ports import Floats, Scorer, Trial
 from streams.core.ranking import Ranked
-from streams.core.records import FeedbackRecords, SlateRecords, slate_records
+from streams.core.records import FeedbackRecords, slate_records
 from streams.core.slates import Order, Slated, rank_slates
 from streams.core.state import UserStates
 
 Scorers = Callable[[str], Scorer]  # the serving model of an arm
+Parts = list[tuple[str, NDArray[np.bool_] | None, Scorer]]  # arm, events of the batch (None: all), what serves them
 Shares = list[tuple[Scorer, NDArray[np.bool_] | None]]  # of the events of a batch; None for all
 
 _DIGITS = 19  # an offset has fewer
-
-
-@dataclass
-class Effects:
-    """What a batch asks the shell to do.
-
-    Attributes:
-      ranked: slates, arm by arm.
-      feedback: records in the order of their events.
-      touched: users whose state changed, in order.
-    """
-
-    ranked: SlateRecords | tuple[()] = ()
-    feedback: FeedbackRecords | tuple[()] = ()
-    touched: dict[str, None] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def slates(self) -> list[Slate]:
-        """The slates as records, made anew at each look."""
-        return list(self.ranked)
-
-    def slate_pairs(self) -> list[tuple[bytes, bytes]]:
-        """Return keys and values of the slates to be published."""
-        return self.ranked.pairs() if self.ranked else []
-
-    def feedback_pairs(self) -> list[tuple[bytes, bytes]]:
-        """Return keys and values of the feedback to be published."""
-        return self.feedback.pairs() if self.feedback else []
-
-    def rewards(self) -> dict[str, tuple[int, float]]:
-        """Return by arm how many impressions were labelled first, and the sum of these labels."""
-        return self.feedback.rewards() if self.feedback else {}
 
 
 class Partition:
@@ -74,6 +42,7 @@ class Partition:
 
     Attributes:
       states: the rows in memory.
+      erased: offset of the event that erased a user, by mark.
     """
 
     def __init__(self, number: int, config: StepConfig, pool: FreshPool) -> None:
@@ -82,6 +51,7 @@ class Partition:
         self.pool = pool
         self.states = UserStates(config.shape, pool)
         self.deadlines = Deadlines(config.label_window_ms)
+        self.erased: dict[bytes, int] = {}
         self._rest = float(np.float32(1.0 - config.policy.exploration))  # propensity of a position not explored
 
     @property
@@ -104,17 +74,33 @@ class Partition:
             if not entry.revision:
                 self.deadlines.expect(user_id, entry.shown_ms)
 
+    def forget(self, user_id: str, offset: int, at_ms: int) -> Erased:
+        """Erase a user as of the event at `offset`; its row must be in memory, where there is a state that is valid."""
+        self.erased[mark_of(user_id)] = offset
+        self.deadlines.forget(user_id)
+        keys, removed = self.states.forget(user_id)
+        return Erased(user_id, offset, at_ms, keys, removed)
+
+    def is_void(self, user_id: str, last_offset: int) -> bool:
+        """Tell whether a record of a user that ends at `last_offset` was erased since; -1 asks for the user itself."""
+        return bool(self.erased) and last_offset <= self.erased.get(mark_of(user_id), -2)
+
     def plan(self, arrivals: Arrivals) -> Plan:
         """Return what records ask for, in order, with closings where the watermark passes their deadline."""
         return self.deadlines.plan(arrivals)
 
-    def apply(self, plan: Plan, scorers: Scorers) -> Effects:
-        """Apply a plan; every user of it must have its row loaded (`states.missing` tells which do not)."""
+    def apply(self, plan: Plan, scorers: Scorers, trial: Trial | None = None) -> Effects:
+        """Apply a plan; every user of it must have its row loaded (`states.missing` tells which do not).
+
+        Args:
+          trial: serves its share of the users instead, in the arms that follow the model.
+        """
         effects = Effects()
         batch = Columns(plan, self.states, self.pool, self.config)
         waiting = {user: list(reversed(closings)) for user, closings in plan.closings.items()}
         slated = Slated(len(plan.events), self.config.shape.hidden, (self.pool.size + 7) // 8)
-        by_scorer = _by_scorer(batch, scorers)
+        parts = _parts(batch, self.config, scorers, trial)
+        by_scorer = _by_scorer(parts)
         for wave in self._waves(batch, effects):
             live = wave[~batch.replayed[wave]] if batch.replayed.any() else wave
             if waiting:
@@ -125,7 +111,7 @@ class Partition:
         count_beyond(self.states.table, batch.rows[over], plan.offsets[over], plan.now_ms[over])
         for user, closings in waiting.items():
             self._close(user, closings, len(plan.events), batch)
-        self._finish(batch, slated, scorers, effects)
+        self._finish(batch, slated, parts, effects)
         return effects
 
     # -- one wave ---------------------------------------------------------------------------------------------------
@@ -270,13 +256,13 @@ class Partition:
 
     # -- after the waves --------------------------------------------------------------------------------------------
 
-    def _finish(self, batch: Columns, slated: Slated, scorers: Scorers, effects: Effects) -> None:
+    def _finish(self, batch: Columns, slated: Slated, parts: Parts, effects: Effects) -> None:
         """Rank the slates, then make the records of the batch."""
         plan, pool = batch.plan, self.pool
         places = np.flatnonzero(batch.slated)
         orders = [
-            Order(arm, self.config.arms.get(arm, "online"), scorers(arm), mine)
-            for arm, members in batch.arms.items()
+            Order(arm, self.config.arms.get(arm, "online"), scorer, mine)
+            for arm, members, scorer in parts
             if len(mine := places if members is None else places[members[places]])
         ]
         if orders:
@@ -286,7 +272,7 @@ class Partition:
             versions = np.repeat([order.scorer.version for order in orders], [len(order.places) for order in orders])
             self._remember(mine, ranked, batch, slated, versions)
             name = f"{self.config.topic_key}{self.number}-"
-            effects.ranked = slate_records(plan, orders, ranked, name, self._rest, pool)
+            effects.ranked = [slate_records(plan, orders, ranked, name, self._rest, pool)]
         for entry, place in batch.unranked:
             entry.model_version = int(slated.versions[place])
             entry.propensity = slated.propensity(place, entry.position)
@@ -323,14 +309,28 @@ class Partition:
                 user = plan.users[place]
                 joined.append((place, 2, feedback_of(one, user, arm(user), inputs[place].tolist())))
         complete = np.flatnonzero(batch.stepped & ~batch.slow)
-        effects.feedback = FeedbackRecords(batch, complete, joined, batch.arm_names(complete.tolist(), self.config))
+        effects.labelled = [FeedbackRecords(batch, complete, joined, batch.arm_names(complete.tolist(), self.config))]
 
 
-def _by_scorer(batch: Columns, scorers: Scorers) -> Shares:
+def _parts(batch: Columns, config: StepConfig, scorers: Scorers, trial: Trial | None) -> Parts:
+    """Return the events of a batch by arm; where a trial is on, those apart whose users get its version."""
+    if trial is None:
+        return [(arm, members, scorers(arm)) for arm, members in batch.arms.items()]
+    found: Parts = []
+    chosen = trial.chosen(batch.plan.users)
+    for arm, members in batch.arms.items():
+        if config.arms.get(arm, "online") != "online":
+            found.append((arm, members, scorers(arm)))
+            continue
+        others, on_trial = (~chosen, chosen) if members is None else (members & ~chosen, members & chosen)
+        found += [(arm, others, scorers(arm)), (arm, on_trial, trial.scorer)]
+    return found
+
+
+def _by_scorer(parts: Parts) -> Shares:
     """Return which events each scorer steps; several arms may share one."""
     shares: dict[int, tuple[Scorer, NDArray[np.bool_] | None]] = {}
-    for arm, members in batch.arms.items():
-        scorer = scorers(arm)
+    for _, members, scorer in parts:
         _, others = shares.get(id(scorer), (scorer, None))
         shares[id(scorer)] = scorer, members if others is None or members is None else others | members
     return list(shares.values())

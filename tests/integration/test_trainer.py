@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -21,6 +22,8 @@ from model.trainer_cli import built_trainer, quiet_tensorflow
 from model.trainer_metrics import TrainerMetrics
 from streams.admin import create_topics
 from streams.codecs import encode
+from streams.core.hashing import bucket
+from streams.core.ports import trial_salt
 from streams.topics import Topics
 from tests.conftest import free_ports
 from tests.running import environment
@@ -100,7 +103,8 @@ def published(settings):
     while consumer.position(tp) < end:
         for records in consumer.poll(timeout_ms=500).values():
             for record in records:
-                assert registry.feed(record.key, record.value) in (None, registry.why_not(1))
+                refused = registry.feed(record.key, record.value) or ""
+                assert refused.startswith("epoch: ") or refused in ("", registry.why_not(1))
     consumer.close()
     return registry
 
@@ -187,6 +191,111 @@ def test_a_refused_round_is_recorded_and_the_incumbent_serves_on(settings, produ
     assert not registry.manifests[2].evaluation.accepted
     assert registry.manifests[2].chunks == 0
     assert registry.manifests[2].evaluation.reason.startswith("refused: log-loss")
+
+
+def name(producer, settings, version):
+    """Put a version into service by another hand."""
+    named = published(settings).named
+    record = current_record(settings.model_name, (named.epoch if named else 0) + 1, version, "by another hand")
+    producer.send(Topics(settings).models, key=record.key, value=record.value, partition=0)
+    producer.flush()
+
+
+def test_a_rollback_during_a_round_drops_the_candidate(settings, producer):
+    world = World(viewers=60, videos=200, topics=12, authors=40)
+    with trainer(settings) as (found, _):
+        for _ in range(2):
+            send(producer, settings, world, 400)
+            rounds(found, 1)
+        learn = found.learner.round
+
+        def overtaken():
+            done = learn()
+            name(producer, settings, 1)
+            return done
+
+        found.learner.round = overtaken
+        send(producer, settings, world, 400)
+        (dropped,) = rounds(found, 1)
+        found.learner.round = learn
+        registry = published(settings)
+        assert dropped.weights is None
+        assert (registry.current().number, registry.named.reason) == (1, "by another hand")
+        assert registry.manifests[3].evaluation.reason.startswith("refused: version 1 was put into service")
+        np.testing.assert_array_equal(found.net.export()["gru.kernel"], registry.current().weights["gru.kernel"])
+        send(producer, settings, world, 400)
+        rounds(found, 1)
+    registry = published(settings)
+    assert (registry.current().number, registry.current().manifest.parent) == (4, 1)
+
+
+def test_of_two_hands_with_one_epoch_the_first_in_the_topic_wins(settings, producer):
+    world = World(viewers=60, videos=200, topics=12, authors=40)
+    with trainer(settings) as (found, _):
+        for _ in range(2):
+            send(producer, settings, world, 400)
+            rounds(found, 1)
+        say = found._outbox.name
+
+        def late(current):
+            name(producer, settings, 1)
+            say(current)
+
+        found._outbox.name = late
+        send(producer, settings, world, 400)
+        rounds(found, 1)
+        found._outbox.name = say
+        registry = published(settings)
+        assert (registry.current().number, registry.named.epoch) == (1, 3)
+        np.testing.assert_array_equal(found.net.export()["gru.kernel"], registry.current().weights["gru.kernel"])
+        send(producer, settings, world, 400)
+        rounds(found, 1)
+    assert (published(settings).current().number, published(settings).current().manifest.parent) == (4, 1)
+
+
+def test_a_version_that_lowers_the_live_reward_is_taken_back_by_itself(settings, producer):
+    settings = settings.model_copy(update={"canary_share": 0.5, "canary_labels": 2000})
+    world = World(viewers=60, videos=200, topics=12, authors=40)
+
+    def live(count, effect):
+        """Send feedback as the workers would make it: each user's slates come from the version of its bucket."""
+        named = published(settings).named
+        for record in world.exposures(count):
+            chosen = bucket(record.user_id, trial_salt(named.canary)) < named.share
+            label = 0.4 + 0.01 * (record.offset % 7) + effect * chosen
+            served = msgspec.structs.replace(record, label=label, model_version=(named.version, named.canary)[chosen])
+            partition = int(record.user_id[1:]) % 2
+            producer.send(
+                Topics(settings).feedback, key=record.user_id.encode(), value=encode(served), partition=partition
+            )
+        producer.flush()
+
+    with trainer(settings) as (found, _):
+        send(producer, settings, world, 400)
+        rounds(found, 1)  # nothing served before it: version 1 needs no trial
+        send(producer, settings, world, 400)
+        rounds(found, 1)
+        named = published(settings).named
+        assert (named.version, named.canary, named.share) == (1, 2, 0.5)
+        live(250, -0.2)
+        settle(found, 20)  # no round is due while a version is on trial
+        registry = published(settings)
+        assert (registry.named.version, registry.named.canary) == (1, 0)
+        assert registry.named.reason.startswith("version 2 is taken back: mean label")
+        np.testing.assert_array_equal(found.net.export()["gru.kernel"], registry.current().weights["gru.kernel"])
+        send(producer, settings, world, 400)
+        rounds(found, 1)
+        registry = published(settings)
+        assert (registry.named.version, registry.named.canary, registry.manifests[3].parent) == (1, 3, 1)
+    with trainer(settings) as (found, _):  # a restart in the middle of a trial
+        np.testing.assert_array_equal(
+            found.net.export()["gru.kernel"], published(settings).version(3).weights["gru.kernel"]
+        )
+        found._settings = settings.model_copy(update={"train_examples": 100_000, "canary_labels": 300})
+        live(1500, 0.0)
+        settle(found, 40)
+    assert (published(settings).named.version, published(settings).named.canary) == (3, 0)
+    assert published(settings).named.reason.startswith("version 3 passed its trial")
 
 
 @pytest.mark.timeout(300)  # a niced process on a busy machine

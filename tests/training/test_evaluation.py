@@ -72,6 +72,28 @@ def test_the_frozen_pass_leaves_the_model_as_it_was(data):
     assert np.array_equal(online.ranks["whole"], run(data, True).ranks["whole"])
 
 
+def test_with_learning_rates_of_zero_online_is_frozen_with_counts_going_on(data):
+    ranks = {}
+    for still in (True, False):
+        model = Recommender(CONFIG, data, 1, True)
+        model.warm(data.warm)
+        if still:
+            model.config = replace(CONFIG, sequence=replace(CONFIG.sequence, online_rate=0.0))
+            model.blend.linear.config = replace(CONFIG.blend, linear_rate=0.0)
+            for network in model.blend.networks.values():
+                network.rate = 0.0
+        log = data.streams[0][1]
+        counting = prequential(model.frozen(counting=True), log, seen_before(data))
+        frozen = prequential(model.frozen(), log, seen_before(data))
+        online = prequential(model, log, seen_before(data))
+        for variant in ("whole", "blend"):
+            same = np.array_equal(counting.ranks[variant], online.ranks[variant])
+            assert same == still
+        assert not np.array_equal(counting.ranks["whole"], frozen.ranks["whole"])
+        ranks[still] = frozen.ranks["whole"]
+    assert np.array_equal(ranks[True], ranks[False])
+
+
 def test_items_and_users_that_are_new_are_learned(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "log.csv"

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -9,6 +10,7 @@ from model.batches import BatchShape, batches
 from model.catalogue import Catalogue
 from model.config import ModelConfig
 from model.examples import Examples, Limits
+from model.manifest import MAX_REASON
 from model.train import Learner, RoundAbandoned, RoundOptions
 from model.weights import check, initial
 from tests.training.world import World
@@ -37,11 +39,11 @@ def net():
     return made
 
 
-def learner(net, world, records=600, options=None):
+def learner(net, world, records=600, options=None, users=100):
     net.load(initial(net.config))
     catalogue = Catalogue()
     catalogue.add(world.catalogue)
-    store = Examples(catalogue, Limits(users=100, examples=4000))
+    store = Examples(catalogue, Limits(users=users, examples=20_000))
     for record in world.exposures(records):
         store.add(record)
     return Learner(net, store, SHAPE, options or RoundOptions(passes=1, user_share=1.0))
@@ -78,10 +80,11 @@ def test_a_round_improves_on_what_was_held_back_and_learns_all_the_rest(net, wor
     done = found.round()
     assert done.verdict.accepted
     assert done.verdict.difference < 0
-    assert done.verdict.examples == 300
-    assert done.new == 1200
-    assert done.through == 1200
-    assert len(found.store.fresh) == 300  # they are trained on in the next round
+    assert 250 < done.verdict.examples < 300  # one in 25 is reserved, and neither trained on nor held back
+    assert done.new / done.verdict.examples == pytest.approx(4.0, abs=0.05)
+    assert done.through == 1500 - len(found.store.fresh)
+    held = np.array(list(found.store.fresh))
+    assert (~found.store.reserved[held]).sum() == done.verdict.examples  # they are trained on in the next round
     assert done.weights.keys() == initial(SMALL).keys()
 
 
@@ -99,6 +102,51 @@ def test_a_round_on_flipped_labels_is_refused_and_leaves_no_trace(net, world):
     assert same(found.net.export(), before)
     assert same(found.net.optimiser(), moments)
     assert list(found.store.fresh) == waiting
+
+
+def test_a_poisoned_stretch_is_refused_though_what_was_held_back_is_poisoned_too():
+    from model.nets import Net, NetOptions
+
+    world = World()
+    config = ModelConfig(hidden_size=32, embedding_size=16)
+    found = learner(Net(config, BatchShape(), NetOptions(), seed=1), world, 0, RoundOptions(), users=1000)
+    for _ in range(3):
+        for record in world.exposures(4000):
+            found.store.add(record)
+        assert found.round().verdict.accepted
+    before = found.net.export()
+    for record in world.exposures(4000):
+        found.store.add(msgspec.structs.replace(record, label=1.0 - record.label))
+    poisoned = found.round()
+    assert poisoned.verdict.difference < -0.1  # on the newest stretch alone it would have been a great success
+    assert not poisoned.verdict.accepted
+    assert "older trusted examples" in poisoned.verdict.reason
+    assert len(poisoned.verdict.reason) <= MAX_REASON
+    assert same(found.net.export(), before)
+    assert len(found.store.fresh) < 2000  # what it was trained on is dropped, so that the next round can do better
+
+
+def test_what_is_reserved_is_never_trained_on(net, world):
+    found = learner(net("interaction"), world, records=1500, options=RoundOptions(passes=1, user_share=1.0))
+    gone_through = []
+    train = found.net.train
+
+    def watched(catalogue, batch, warmth):
+        gone_through.extend(batch.slots)
+        return train(catalogue, batch, warmth)
+
+    found.net.train = watched
+    try:
+        for _ in range(2):
+            assert found.round().verdict.accepted
+            for record in world.exposures(500):
+                found.store.add(record)
+    finally:
+        del found.net.train
+    assert len(set(gone_through)) > 1000
+    assert not found.store.reserved[gone_through].any()
+    assert found.store.reserved[found.store.anchors(1000)].all()
+    assert len(found.store.anchors(1000)) > 20
 
 
 def test_the_optimiser_goes_on_where_it_was_kept(net, world):
@@ -127,7 +175,7 @@ def test_a_user_with_many_examples_has_a_bounded_share(net, world):
         found.store.add(record)
     done = found.round()
     assert done.new <= 200 + 16
-    assert done.through == 320
+    assert 318 <= done.through <= 325  # a fifth is held back of those that are not reserved
 
 
 def test_a_round_ends_at_once_when_asked_to_stop(net, world):

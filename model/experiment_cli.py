@@ -1,0 +1,105 @@
+"""The command `freshloop experiment`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+from rich.console import Console
+from rich.table import Table
+
+from model.experiment import Result
+from streams.admin import require_topics
+from streams.codecs import BadRecord, Decoder
+from streams.config import ConfigError, Settings, load_settings
+from streams.core.events import Feedback
+from streams.security import kafka_options
+from streams.topics import Topics
+
+_decode = Decoder(Feedback)
+_POLL_MS = 500
+_PATIENCE = 60  # polls without a record, before the end that was seen at the start
+
+
+def experiment(
+    control: Annotated[str, typer.Option(help="The arm that the others are compared with.")] = "online",
+    as_json: Annotated[bool, typer.Option("--json", help="The last line of the output is one JSON object.")] = False,
+) -> None:
+    """Compare the rewards of the arms, from the feedback that is kept. It may be run as often as one likes.
+
+    Users are in arms by the suffix of their id, or by buckets (settings experiment and experiment_shares). Intervals
+    are valid at all looks together, so that the first look that settles a difference may end the experiment. The A/A
+    check compares two halves of the control's users, and must not settle. Explored slots tell what a uniform draw
+    would have earned; where an arm `random` runs, it says whether that is so.
+    """
+    settings = load_settings()
+    require_topics(settings)
+    result = Result(control, settings.experiment)
+    result.add(_feedback(settings))
+    found = result.summary()
+    if control not in found["arms"]:
+        known = ", ".join(found["arms"]) or "no arm yet"
+        raise ConfigError(f"there is no feedback of arm {control!r}; there is of {known} (--control)")
+    if as_json:
+        print(json.dumps(found))
+    else:
+        _print(found)
+    if found["aa"]["settled"]:
+        print("freshloop: the halves of one arm differ, so something is wrong with the buckets", file=sys.stderr)
+
+
+def _feedback(settings: Settings) -> Iterator[Feedback]:
+    """Yield all feedback that there is now.
+
+    Raises:
+      ConfigError: the cluster does not answer in time.
+    """
+    try:
+        consumer = KafkaConsumer(**kafka_options(settings), enable_auto_commit=False)
+        topic = Topics(settings).feedback
+        parts = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+        consumer.assign(parts)
+        consumer.seek_to_beginning(*parts)
+        ends = consumer.end_offsets(parts)
+        silent = 0
+        while any(consumer.position(tp) < end for tp, end in ends.items()):
+            polled = consumer.poll(timeout_ms=_POLL_MS)
+            silent = 0 if polled else silent + 1
+            if silent > _PATIENCE:
+                raise ConfigError(f"topic {topic} at {settings.bootstrap} could not be read to its end in time")
+            for record in (record for records in polled.values() for record in records):
+                try:
+                    yield _decode(record.value)
+                except BadRecord:
+                    continue  # of another schema; this command only reads
+        consumer.close()
+    except KafkaError as error:
+        raise ConfigError(f"the Kafka cluster at {settings.bootstrap} fails: {error}") from None
+
+
+def _print(found: dict[str, Any]) -> None:
+    table = Table("arm", "users", "labels", "mean label", "less control", "95 % at all looks", "settled", box=None)
+    for arm, mean in found["arms"].items():
+        gap = found["differences"].get(arm)
+        told = (f"{gap['value']:+.4f}", _interval(gap), "yes" if gap["settled"] else "not yet") if gap else ("", "", "")
+        table.add_row(arm, str(mean["users"]), str(mean["labels"]), f"{mean['mean_label']:.4f}", *told)
+    console = Console(highlight=False)
+    console.print(table)
+    aa = found["aa"]
+    state = "differ: look for a mistake" if aa["settled"] else "quiet"
+    uniform = found["uniform"]
+    if uniform["labels"]:
+        console.print(
+            f"a uniform draw would have {uniform['value']:.4f}, {_interval(uniform)}, "
+            f"by {uniform['labels']} explored slots of {found['control']}"
+        )
+    console.print(f"A/A check, halves of {found['control']}: {_interval(aa)}, {state}")
+
+
+def _interval(gap: dict[str, Any]) -> str:
+    return f"from {gap['low']:+.4f} to {gap['high']:+.4f}" if gap["low"] is not None else "not known yet"

@@ -9,6 +9,7 @@ state. Nothing else of a transaction is used: batches need no commit and readers
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from streams import failpoints
 from streams.config import Settings
 from streams.journal import JOURNAL_KEY, Entry, encode_entry
 from streams.publisher import Publisher
+from streams.security import aio_options
 from streams.state_store import META_KEY, Meta, StateStore, StoreError
 
 OWNER_KEY = b"o"  # of the record with which an owner begins; recovery passes over it
@@ -41,13 +43,13 @@ class Changelog:
         failpoints.reached("fenced")
         return end
 
-    async def append(self, packed: dict[bytes, bytes], meta: Meta) -> int:
-        """Write chunks and states, then the progress; return the changelog's offset after them.
+    async def append(self, packed: Mapping[bytes, bytes | None], meta: Meta) -> int:
+        """Write marks, withdrawals, chunks and states, then the progress; return the changelog's offset after them.
 
         Raises:
           PublishError: not acknowledged, because another owner has begun for one.
         """
-        records = [*packed.items(), (META_KEY, msgspec.msgpack.encode(meta))]
+        records: list[tuple[bytes, bytes | None]] = [*packed.items(), (META_KEY, msgspec.msgpack.encode(meta))]
         return await self._publisher.publish(self._topic, self._partition, records)
 
     async def note(self, entry: Entry) -> None:
@@ -96,7 +98,7 @@ class FencedPublisher(Publisher):
 
 async def ends_of(settings: Settings, topic: str, partitions: list[int]) -> dict[int, int]:
     """Return the end offsets of partitions."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**aio_options(settings), enable_auto_commit=False)
     await consumer.start()
     try:
         found = await consumer.end_offsets([TopicPartition(topic, number) for number in partitions])
@@ -113,7 +115,7 @@ async def recover(store: StateStore, topic: str, partition: int, settings: Setti
     """
     tp = TopicPartition(topic, partition)
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest",
+        **aio_options(settings), enable_auto_commit=False, auto_offset_reset="earliest",
         max_partition_fetch_bytes=8 << 20,
     )  # fmt: skip
     await consumer.start()
@@ -137,6 +139,7 @@ async def recover(store: StateStore, topic: str, partition: int, settings: Setti
                 store.keep({record.key: record.value for record in records if record.key[:1] == JOURNAL_KEY})
                 store.absorb([(record.key, record.value) for record in records], records[-1].offset + 1)
                 failpoints.reached("recovery-part")
+        store.purge()
         return read
     finally:
         await consumer.stop()

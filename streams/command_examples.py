@@ -17,6 +17,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "broker run": ("freshloop broker run",),
     "broker down": ("freshloop broker down",),
     "broker status": ("freshloop broker status --json",),
+    "broker users": ("FRESHLOOP_BROKER_SECURED=true freshloop broker users",),
     "broker wipe": ("freshloop broker wipe --yes",),
     "topics create": ("freshloop topics create", "FRESHLOOP_PARTITIONS=16 freshloop topics create"),
     "topics check": ("freshloop topics check --json",),
@@ -37,6 +38,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "tail": ("freshloop tail --user u17", "freshloop tail --json --limit 5 --from-start"),
     "explain": ("freshloop explain u17", "freshloop explain u17 --top 3 --json"),
+    "forget": ("freshloop forget u17 --json", "freshloop forget u17 --verify"),
+    "consent": ("freshloop consent u17",),
     "backup save": ("freshloop backup save freshloop.backup",),
     "backup restore": (
         "FRESHLOOP_TOPIC_PREFIX=new- FRESHLOOP_PARTITIONS=32 freshloop backup restore freshloop.backup",

@@ -9,7 +9,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 PACKAGES := streams model producers deploy benchmarks
 
-.PHONY: help setup demo test faults fuzz upgrade docs tools lint peers lock clean
+.PHONY: help setup demo test faults fuzz upgrade docs tools lint audit peers lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -81,6 +81,9 @@ peers: .peers/.ready  ## install the stream processors that `freshloop bench pip
 	@$(BIN)/python -m venv .peers
 	@.peers/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r benchmarks/peers.lock
 	@touch $@
+
+audit: setup  ## look every locked dependency up in the advisory database
+	@$(BIN)/python -m deploy.audit
 
 lock: setup  ## resolve the dependencies anew into requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra dev \

@@ -186,7 +186,7 @@ def _memory(
         plan = owned.core.plan([(start + number, 1_700_000_000_000, event) for number, event in enumerate(events)])
         owned.load(plan)
         effects = owned.core.apply(plan, lambda arm: scorer)
-        packed = owned.pack(list(effects.touched))
+        packed = owned.pack(effects)
         owned.written(packed, owned.progress(start + BATCH), owned.turn, KEPT)
         if start % (users // 8 // BATCH * BATCH or BATCH) == 0:
             grown.append(process.memory_info().rss / 2**20)

@@ -21,10 +21,11 @@ from typing import NoReturn
 
 import psutil
 
-from deploy import java, store
+from deploy import java, secured, store
 from deploy.jars import Say, classpath
+from deploy.rights import give, rights
 from deploy.store import BrokerError, Layout
-from streams.admin import answering_cluster
+from streams.admin import answering_cluster, create_topics
 from streams.config import Settings
 
 START_TIMEOUT_S = 60.0
@@ -121,7 +122,7 @@ def down(settings: Settings, say: Say = lambda _: None) -> bool:
 def status(settings: Settings) -> BrokerStatus:
     """Look at the broker; nothing is changed."""
     layout = Layout.of(settings)
-    answering = answering_cluster(settings)
+    answering = answering_cluster(_reaching(settings, layout))
     if settings.brokers:
         there = answering is not None
         return BrokerStatus(False, there, there, settings.bootstrap, None, str(layout.root), answering)
@@ -150,6 +151,30 @@ def wipe(settings: Settings) -> bool:
     return True
 
 
+def _reaching(settings: Settings, layout: Layout) -> Settings:
+    """Return the settings with which this machine's own broker is reached by whoever may read its folder."""
+    if settings.brokers or not settings.broker_secured or settings.kafka_user:
+        return settings
+    path = secured.folder(layout) / f"{secured.ADMIN}.password"
+    return secured.as_user(settings, layout, secured.ADMIN) if path.exists() else settings
+
+
+def users(settings: Settings) -> dict[str, str]:
+    """Make the users of the parts on the secured embedded broker; return the files of their passwords.
+
+    Raises:
+      BrokerError: it is not secured; ConfigError: it does not answer.
+    """
+    layout = Layout.of(settings)
+    if settings.brokers or not settings.broker_secured:
+        raise BrokerError("users are made on the embedded broker when FRESHLOOP_BROKER_SECURED is true")
+    admin = secured.as_user(settings, layout, secured.ADMIN)
+    create_topics(admin)
+    names = rights(settings)
+    give(admin, {user: secured.password(layout, user) for user in names})
+    return {user: str(secured.folder(layout) / f"{user}.password") for user in names}
+
+
 def _start(settings: Settings, layout: Layout, say: Say) -> None:
     """Start Java detached and write down its process."""
     jars = _prepare(settings, layout, say)
@@ -172,7 +197,7 @@ def _wait_ready(settings: Settings, layout: Layout, process: subprocess.Popen[by
     ours = store.cluster_id(layout)
     deadline = time.monotonic() + START_TIMEOUT_S
     try:
-        while answering_cluster(settings) != ours:
+        while answering_cluster(_reaching(settings, layout)) != ours:
             if process.poll() is not None:
                 raise BrokerError(java.why(layout.log, jars, process.returncode))
             if time.monotonic() > deadline:
@@ -207,7 +232,9 @@ def _prepare(settings: Settings, layout: Layout, say: Say) -> list[Path]:
     for name, port in (("BROKER_PORT", settings.broker_port), ("CONTROLLER_PORT", settings.controller_port)):
         require_free(name, port)
     jars = classpath(say)
-    store.write_properties(layout, settings)
+    if settings.broker_secured:
+        secured.prepare(layout, formatted=known is not None)
+    store.write_properties(layout, settings, secured.properties(layout, settings) if settings.broker_secured else None)
     if known is None:
         if layout.mark.exists():
             say("formatting had been cut short and is done again")
@@ -233,7 +260,14 @@ def require_free(name: str, port: int) -> None:
 
 def _format(settings: Settings, layout: Layout, jars: list[Path], identity: str) -> None:
     command = java.command(
-        settings, jars, "kafka.tools.StorageTool", "format", f"--cluster-id={identity}", "-c", str(layout.properties)
+        settings,
+        jars,
+        "kafka.tools.StorageTool",
+        "format",
+        f"--cluster-id={identity}",
+        "-c",
+        str(layout.properties),
+        *(secured.format_options(layout) if settings.broker_secured else ()),
     )
     try:
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)

@@ -82,6 +82,17 @@ def status(as_json: Json = False) -> None:
             raise typer.Exit(NOT_RUNNING)
 
 
+@broker_app.command("users")
+def users(as_json: Json = False) -> None:
+    """Make a user for each kind of part on the secured broker, with the rights it needs; say where passwords are."""
+    with _one_line():
+        made = broker.users(load_settings())
+        if as_json:
+            print(json.dumps(made))
+        else:
+            print("\n".join(f"{user}: password in {path}" for user, path in made.items()))
+
+
 def _describe(found: broker.BrokerStatus) -> str:
     if not found.embedded:
         how = "answers" if found.answers else "does not answer"

@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,10 +145,12 @@ def prepare_folder(layout: Layout) -> None:
         raise BrokerError(f"{layout.root} cannot be written; mend its rights or set FRESHLOOP_DATA_DIR")
 
 
-def write_properties(layout: Layout, settings: Settings) -> None:
-    """Write Kafka's configuration."""
-    lines = (f"{key}={_escaped(value)}" for key, value in server_properties(layout, settings).items())
+def write_properties(layout: Layout, settings: Settings, changes: Mapping[str, str] | None = None) -> None:
+    """Write Kafka's configuration, with `changes` to what it is otherwise."""
+    made = server_properties(layout, settings) | dict(changes or {})
+    lines = (f"{key}={_escaped(value)}" for key, value in made.items())
     _write(layout.properties, "\n".join(lines) + "\n")
+    layout.properties.chmod(0o600)  # it may hold a password
 
 
 def server_properties(layout: Layout, settings: Settings) -> dict[str, str]:
@@ -176,6 +178,7 @@ def server_properties(layout: Layout, settings: Settings) -> dict[str, str]:
         "share.coordinator.state.topic.min.isr": "1",
         "group.initial.rebalance.delay.ms": "0",
         "offsets.retention.minutes": "43200",
+        "log.cleaner.backoff.ms": "3000",
         "log.cleaner.dedupe.buffer.size": "16777216",  # the default takes a quarter of the heap
         "num.network.threads": "2",
         "num.io.threads": "4",

@@ -64,7 +64,7 @@ class Examples:
         self.records = 0
         self.duplicates = 0
         self._rows: OrderedDict[str, int] = OrderedDict()
-        self._row_users: list[str] = []
+        self._free_rows: list[int] = []
         self.step_count = np.zeros(0, np.int64)
         self.forgotten = np.zeros(0, np.int64)  # [R] offset up to which steps were dropped, -1 for none
         self.life = np.zeros(0, np.int64)  # [R] rises when a row passes to another user
@@ -158,6 +158,29 @@ class Examples:
         self.arrival[gone] = -1
         self.trained[gone] = False
 
+    def forget(self, user_id: str) -> dict[str, int]:
+        """Remove a user's steps and examples; return how many there were."""
+        row = self._rows.pop(user_id, None)
+        if row is None:
+            return {"steps": 0, "examples": 0}
+        mine = np.flatnonzero((self.user == row) & (self._life == self.life[row]) & (self.arrival >= 0))
+        for slot in mine.tolist():
+            del self._slot_of[int(self._impression[slot])]
+            self.fresh.pop(slot, None)
+        for column in (self._impression, self.user, self.video, self.context, self.label, self.weight):
+            column[mine] = 0
+        self.arrival[mine], self.trained[mine] = -1, False
+        steps = int(self.step_count[row])
+        self.step_count[row] = 0
+        self.step_offset[row], self.step_video[row], self.step_behaviour[row] = 0, 0, 0
+        self._free_rows.append(row)
+        return {"steps": steps, "examples": len(mine)}
+
+    @property
+    def user_ids(self) -> list[str]:
+        """Users that have a row."""
+        return list(self._rows)
+
     def replay(self, count: int, rng: np.random.Generator) -> Ints:
         """Draw up to `count` distinct examples that a version has learned from and that are not new again."""
         known = self.trained & ~self.reserved & (self.arrival >= 0)
@@ -217,6 +240,8 @@ class Examples:
             return row
         if len(self._rows) >= self.limits.users:
             _, row = self._rows.popitem(last=False)
+        elif self._free_rows:
+            row = self._free_rows.pop()
         else:
             row = len(self._rows)
             if row == len(self.step_count):

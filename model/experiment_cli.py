@@ -18,6 +18,7 @@ from streams.admin import require_topics
 from streams.codecs import BadRecord, Decoder
 from streams.config import ConfigError, Settings, load_settings
 from streams.core.events import Feedback
+from streams.security import kafka_options
 from streams.topics import Topics
 
 _decode = Decoder(Feedback)
@@ -59,7 +60,7 @@ def _feedback(settings: Settings) -> Iterator[Feedback]:
       ConfigError: the cluster does not answer in time.
     """
     try:
-        consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap.split(","), enable_auto_commit=False)
+        consumer = KafkaConsumer(**kafka_options(settings), enable_auto_commit=False)
         topic = Topics(settings).feedback
         parts = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
         consumer.assign(parts)

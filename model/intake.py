@@ -1,4 +1,4 @@
-"""The trainer's Kafka consumer: models, videos and feedback, without a consumer group.
+"""The trainer's Kafka consumer: models, videos, erasures and feedback, without a consumer group.
 
 Where feedback goes on is not a committed offset: the version in service says how far it was learned from.
 """
@@ -11,26 +11,27 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from streams.config import Settings
+from streams.security import kafka_options
 from streams.topics import Topics
 
 _FETCH_BYTES = 4 << 20  # a chunk of weights is 900 kB
 
 
 class Intake:
-    """Polls the three topics; feedback only once `start_feedback` said from where."""
+    """Polls the topics; feedback only once `start_feedback` said from where."""
 
     def __init__(self, settings: Settings) -> None:
         """Args: settings: name the cluster. The consumer connects here."""
         topics = Topics(settings)
         self._consumer = KafkaConsumer(
-            bootstrap_servers=settings.bootstrap.split(","),
+            **kafka_options(settings),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=_FETCH_BYTES,
             max_poll_records=2000,
         )
-        self._whole = [TopicPartition(topics.models, 0), TopicPartition(topics.videos, 0)]
+        self._whole = [TopicPartition(name, 0) for name in (topics.models, topics.videos, topics.erasures)]
         count = next(spec.partitions for spec in topics.specs() if spec.name == topics.feedback)
         self._feedback = [TopicPartition(topics.feedback, number) for number in range(count)]
 
@@ -39,7 +40,7 @@ class Intake:
         self._consumer.close()
 
     def start_whole(self) -> None:
-        """Read models and videos from the beginning."""
+        """Read all but feedback from the beginning."""
         self._consumer.assign(self._whole)
         self._consumer.seek_to_beginning(*self._whole)
         self._ends = self._consumer.end_offsets(self._whole)

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from model.config import ModelConfig
 from streams.codecs import Decoder
-from streams.core.events import Record
+from streams.core.events import Record, Word
 
 Count = Annotated[int, Meta(ge=0)]
 Sha256 = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")]
@@ -51,6 +51,11 @@ class Manifest(Record, frozen=True):
       sha256, chunks, bytes: of the whole weights. These and `features` are filled in by `model.publish.records`.
       trained_through: feedback records learned from, over all partitions.
       trained_through_offsets: by partition of `feedback`, the first offset that was not learned from.
+      erased: users erased before this version; nothing of theirs is among what it was trained on since then, though
+        what earlier versions learned from them is not unlearned.
+      erased_through: of the `erasures` topic, up to which offset that holds.
+      excluded: receipts of the users that this version is the first to leave out, the newest of them.
+      signature: of the rest, see `model.signature`; empty when there is none.
       trained_through_ms: record time of the newest feedback learned from.
     """
 
@@ -67,6 +72,10 @@ class Manifest(Record, frozen=True):
     sha256: Sha256 = ""
     chunks: Annotated[int, Meta(ge=0, le=4096)] = 0
     bytes: Count = 0
+    erased: Count = 0
+    erased_through: Count = 0
+    signature: Sha256 = ""
+    excluded: Annotated[tuple[Word, ...], Meta(max_length=64)] = ()
 
 
 class Current(Record, frozen=True):

@@ -9,9 +9,12 @@ from __future__ import annotations
 from model.manifest import Manifest
 from model.publish import Piece, kept_versions, records, tombstones
 from model.registry import Registry
+from model.signature import signing_key
 from model.topic import TIMEOUT_S, connect, deliver
 from model.weights import Weights, to_bytes
+from streams.codecs import encode
 from streams.config import Settings
+from streams.core.erasure import Erasure, Receipt
 from streams.topics import Topics
 
 
@@ -22,7 +25,9 @@ class Outbox:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._topic, self._frozen_after = Topics(settings).models, settings.frozen_after
+        topics = Topics(settings)
+        self._topic, self._receipts, self._name = topics.models, topics.receipts, settings.model_name
+        self._key, self._frozen_after = signing_key(settings), settings.frozen_after
         self._producer = connect(settings)
 
     def close(self) -> None:
@@ -31,16 +36,26 @@ class Outbox:
 
     def refuse(self, manifest: Manifest) -> None:
         """Record a refused candidate: its manifest without weights."""
-        deliver(self._producer, self._topic, records(manifest, b""))
+        deliver(self._producer, self._topic, records(manifest, b"", self._key))
 
     def publish(self, manifest: Manifest, weights: Weights, current: Piece) -> None:
         """Publish a version, then the record that puts it into service or on trial."""
-        deliver(self._producer, self._topic, records(manifest, to_bytes(weights)))
+        deliver(self._producer, self._topic, records(manifest, to_bytes(weights), self._key))
         self.name(current)
 
     def name(self, current: Piece) -> None:
         """Say what serves (`model.publish.current_record`)."""
         deliver(self._producer, self._topic, [current])
+
+    def receipt(self, erasure: Erasure, removed: dict[str, int], now_ms: int) -> None:
+        """Say what the trainer removed of a user."""
+        part = f"trainer {self._name}"
+        made = Receipt(
+            receipt=erasure.receipt, part=part, partition=erasure.partition, offset=erasure.offset, at_ms=now_ms,
+            removed=removed,
+        )  # fmt: skip
+        key = f"{made.receipt}/{part}".encode()
+        self._producer.send(self._receipts, key=key, value=encode(made), partition=0).get(timeout=TIMEOUT_S)
 
     def withdraw(self, registry: Registry, version: int) -> None:
         """Withdraw the weights that are not needed any longer, now that `version` leads."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from model.manifest import MAX_REASON, Current, Manifest, chunk_key, current_key, manifest_key
+from model.signature import signed
 from model.weights import sha256
 from streams.codecs import encode
 from streams.core.behaviour import FEATURES
@@ -25,12 +26,13 @@ class Piece:
     value: bytes | None
 
 
-def records(manifest: Manifest, weights: bytes) -> list[Piece]:
+def records(manifest: Manifest, weights: bytes, key: bytes = b"") -> list[Piece]:
     """Return the records of a version: its chunks, then its manifest. They change nothing that serves.
 
     Args:
       manifest: `sha256`, `bytes`, `chunks` and `features` are filled in here.
       weights: of `model.weights.to_bytes`; empty for a refused candidate, whose manifest alone is kept.
+      key: the manifest is signed with it; empty: it is not.
     """
     parts = [weights[at : at + CHUNK_BYTES] for at in range(0, len(weights), CHUNK_BYTES)]
     whole = msgspec.structs.replace(
@@ -41,6 +43,8 @@ def records(manifest: Manifest, weights: bytes) -> list[Piece]:
         features=FEATURES,
         evaluation=msgspec.structs.replace(manifest.evaluation, reason=manifest.evaluation.reason[:MAX_REASON]),
     )
+    if key:
+        whole = signed(whole, key)
     name, version = manifest.name, manifest.version
     chunks = [Piece(chunk_key(name, version, index), part) for index, part in enumerate(parts)]
     return [*chunks, Piece(manifest_key(name, version), encode(whole))]

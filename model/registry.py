@@ -21,6 +21,7 @@ from model.manifest import (
     parse_key,
 )
 from model.serving import NumpyScorer
+from model.signature import is_signed
 from model.weights import Weights, WeightsError, check, from_bytes, initial, sha256
 from streams.codecs import BadRecord
 from streams.core.behaviour import FEATURES
@@ -68,6 +69,7 @@ class Registry:
       config: what weights must fit.
       frozen_after: the first version that learned from so many feedback records stays in memory; None: none does.
       kept: versions in memory besides those in use, the ones heard of last.
+      key: manifests that are not signed with it are refused; empty: they are not looked at for that.
 
     Attributes:
       manifests: by version, refused candidates included.
@@ -75,9 +77,11 @@ class Registry:
       named: the newest record of what serves; it may name a version that is not complete yet.
     """
 
-    def __init__(self, name: str, config: ModelConfig, frozen_after: int | None = None, kept: int = KEPT) -> None:
+    def __init__(
+        self, name: str, config: ModelConfig, frozen_after: int | None = None, kept: int = KEPT, key: bytes = b""
+    ) -> None:
         self.name, self.config = name, config
-        self._frozen_after, self._kept = frozen_after, kept
+        self._frozen_after, self._kept, self._key = frozen_after, kept, key
         self.manifests: dict[int, Manifest] = {}
         self.chunks: dict[int, set[int]] = {}
         self.named: Current | None = None
@@ -91,8 +95,8 @@ class Registry:
         """Take one record.
 
         Returns: None, or why something is refused: a stable word, a colon, and a detail. The words: `key`, `chunk`,
-          `manifest`, `current`, `epoch`, `incomplete`, `hash`, `pickle`, `format`, `shape`, `not-finite`, `keys`. Only
-          `incomplete` is not final: the version serves once the rest is there.
+          `manifest`, `signature`, `current`, `epoch`, `incomplete`, `hash`, `pickle`, `format`, `shape`, `not-finite`,
+          `keys`. Only `incomplete` is not final: the version serves once the rest is there.
         """
         try:
             about = parse_key(key, self.name)
@@ -186,6 +190,8 @@ class Registry:
             return f"manifest: {bad}"
         if (manifest.name, manifest.version) != (self.name, version):
             return f"manifest: under the key of version {version} is {manifest.name} version {manifest.version}"
+        if self._key and not is_signed(manifest, self._key):
+            return f"signature: the manifest of version {version} is not signed with FRESHLOOP_SIGNING_KEY"
         held = self.version(version)
         if held is not None and held.manifest.sha256 != manifest.sha256:
             return f"manifest: version {version} is another already; a version never changes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +22,11 @@ class Tally:
         held = self._sums.setdefault(user, [0.0, 0.0])
         held[0] += label
         held[1] += count
+
+    def drop(self, is_gone: Callable[[str], bool]) -> None:
+        """Forget users."""
+        for user in [user for user in self._sums if is_gone(user)]:
+            del self._sums[user]
 
     def mean(self) -> Mean:
         """Return the mean label; the variance is that of a ratio, by users, whose labels hang together."""

@@ -17,6 +17,7 @@ from model.topic import read as read_models
 from streams.codecs import BadRecord, Decoder
 from streams.config import ConfigError, Settings
 from streams.core.events import Feedback, Record, Slate, Video
+from streams.security import kafka_options
 from streams.topics import Topics
 
 R = TypeVar("R", bound=Record)
@@ -90,7 +91,7 @@ def _records(settings: Settings, topic: str, partitions: int, limit: int, story:
     tps = [TopicPartition(topic, number) for number in range(partitions)]
     try:
         consumer = KafkaConsumer(
-            bootstrap_servers=settings.bootstrap.split(","), group_id=None, enable_auto_commit=False,
+            **kafka_options(settings), group_id=None, enable_auto_commit=False,
             check_crcs=False, max_poll_records=5000, metrics_enabled=False,
         )  # fmt: skip
         with closing(consumer):

@@ -13,7 +13,9 @@ from kafka.errors import KafkaError
 from model.config import model_config
 from model.publish import Piece
 from model.registry import Registry
+from model.signature import signing_key
 from streams.config import ConfigError, Settings
+from streams.security import kafka_options, refusal
 from streams.topics import Topics
 
 TIMEOUT_S = 30.0
@@ -46,7 +48,8 @@ def _explained(settings: Settings) -> Iterator[None]:
     try:
         yield
     except KafkaError as error:
-        raise ConfigError(f"the Kafka cluster at {settings.bootstrap} fails: {error}") from None
+        said = refusal(settings, error) or f"the Kafka cluster at {settings.bootstrap} fails: {error}"
+        raise ConfigError(said) from None
 
 
 def read(settings: Settings) -> Snapshot:
@@ -55,7 +58,7 @@ def read(settings: Settings) -> Snapshot:
     Raises:
       ConfigError: the cluster does not answer in time.
     """
-    found = Snapshot(Registry(settings.model_name, model_config(settings), kept=1 << 30))
+    found = Snapshot(Registry(settings.model_name, model_config(settings), kept=1 << 30, key=signing_key(settings)))
     tp = TopicPartition(Topics(settings).models, 0)
     with _explained(settings), closing(_consumer(settings)) as consumer:
         consumer.assign([tp])
@@ -74,7 +77,7 @@ def read(settings: Settings) -> Snapshot:
 
 def _consumer(settings: Settings) -> KafkaConsumer:
     return KafkaConsumer(
-        bootstrap_servers=settings.bootstrap.split(","),
+        **kafka_options(settings),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=_LARGEST,
@@ -94,9 +97,7 @@ def _take(found: Snapshot, key: bytes, value: bytes | None) -> None:
 
 def connect(settings: Settings) -> KafkaProducer:
     """Return a producer for chunks of weights; a record counts once all replicas have it."""
-    return KafkaProducer(
-        bootstrap_servers=settings.bootstrap.split(","), acks="all", max_request_size=_LARGEST, linger_ms=0
-    )
+    return KafkaProducer(**kafka_options(settings), acks="all", max_request_size=_LARGEST, linger_ms=0)
 
 
 def deliver(producer: KafkaProducer, topic: str, pieces: Sequence[Piece]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from model.config import ModelConfig
 from model.examples import Examples
+from model.forgotten import Forgotten
 from model.gate import Verdict
 from model.intake import Intake
 from model.manifest import Current, Evaluation, Manifest
@@ -31,6 +32,7 @@ from model.weights import Weights, initial
 from streams.clock import Clock
 from streams.codecs import BadRecord, Decoder
 from streams.config import Settings
+from streams.core.erasure import mark_of
 from streams.core.events import Feedback, Video
 from streams.topics import Topics
 
@@ -64,6 +66,8 @@ class Trainer:
         self._metrics, self._clock = metrics, clock
         self._topics = Topics(settings)
         self._moments = Moments(settings.data_dir / "trainer" / settings.model_name)
+        self._forgotten = Forgotten()
+        self._live = False  # past what was in the topics at the start
         self._base = 0  # the version that the next round starts from
         self._arrivals: dict[int, int] = {}  # by version made here, the records it knows
         self._journal = Journal(Through())
@@ -103,6 +107,7 @@ class Trainer:
         self._arrivals[self._base] = 0
         self._new_from = self._intake.start_feedback(self._journal.through.offsets, READ_AGAIN)
         self._last_round = self._clock.monotonic()
+        self._live = True
 
     def step(self, timeout_s: float = 0.2) -> Round | None:
         """Poll once; return the round that was due, if one was."""
@@ -120,23 +125,41 @@ class Trainer:
                 log.warning("a record of the models topic is refused: %s", refused)
         self.store.catalogue.add(list(_videos(polled.get(self._topics.videos, ()))))
         self.store.trim_videos()
+        for record in polled.get(self._topics.erasures, ()):
+            self._forget(record)
         for record in polled.get(self._topics.feedback, ()):
             self._metrics.records.labels(self._take_feedback(record)).inc()
+
+    def _forget(self, record: Any) -> None:
+        found = self._forgotten.take(record, self.store)
+        if found is None:
+            return
+        self._metrics.erased.inc()
+        if self._trial is not None:
+            mark = bytes.fromhex(found[0].mark)
+            self._trial.forget(lambda user: mark_of(user) == mark)
+        if self._live:  # what was erased before this start has its receipt
+            self._outbox.receipt(*found, self._clock.now_ms())
 
     def _take_feedback(self, record: Any) -> str:
         new = record.offset >= self._new_from[record.partition]
         try:
-            found = _decode_feedback(record.value)
-            taken = self.store.add(found, new)
-            if self._trial is not None and new and self._settings.arms.get(found.arm, "online") == "online":
-                self._trial.add(found)
-            result = ("new" if new else "again") if taken else "duplicate"
+            result = self._add(_decode_feedback(record.value), new)
         except BadRecord as bad:
             log.warning("feedback %d-%d is passed over: %s", record.partition, record.offset, bad)
             result = "unreadable"
         if new:
             self._journal.note(self.store.records, record.partition, record.offset, record.timestamp)
         return result
+
+    def _add(self, found: Feedback, new: bool) -> str:
+        """Take in feedback, unless its user was erased since; return what became of it."""
+        if self._forgotten.covers(found):
+            return "erased"
+        taken = self.store.add(found, new)
+        if self._trial is not None and new and self._settings.arms.get(found.arm, "online") == "online":
+            self._trial.add(found)
+        return ("new" if new else "again") if taken else "duplicate"
 
     # -- rounds -----------------------------------------------------------------------------------------------------
 
@@ -183,6 +206,7 @@ class Trainer:
         assert done.weights is not None
         settings, registry, version = self._settings, self._registry, manifest.version
         self._base = version
+        self._forgotten.said(manifest)
         self._arrivals[version] = done.through
         self._journal.learned(done.through)
         self._moments.save(version, self._journal.through.offsets, self.net.optimiser())
@@ -229,7 +253,7 @@ class Trainer:
     def _manifest(self, done: Round) -> Manifest:
         verdict, through = done.verdict, self._journal.upto(done.through)
         measured = bool(np.isfinite(verdict.difference))
-        return Manifest(
+        made = Manifest(
             name=self._settings.model_name,
             version=max([self._base, *self._registry.manifests]) + 1,
             parent=self._base,
@@ -248,6 +272,7 @@ class Trainer:
                 users=verdict.users,
             ),
         )
+        return self._forgotten.note(made)
 
     # -- versions ---------------------------------------------------------------------------------------------------
 
@@ -261,6 +286,7 @@ class Trainer:
         manifest = current.manifest
         net.load(current.weights)
         self._base = manifest.version
+        self._forgotten.said(manifest)
         offsets = dict(manifest.trained_through_offsets)
         if kept := self._moments.load(manifest.version):
             offsets |= kept[0]

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, 
 from streams.admin import require_topics
 from streams.clock import Clock
 from streams.config import ConfigError, Settings, load_settings
+from streams.security import refusal
 
 if TYPE_CHECKING:
     from model.trainer import Trainer
@@ -65,6 +66,8 @@ def run_trainer(settings: Settings, metrics_port: int) -> None:
         with built_trainer(settings, metrics) as one:
             one.run(stop)
     except KafkaError as error:
+        if said := refusal(settings, error):
+            raise ConfigError(said) from None
         log.error(
             "Kafka failed, so the trainer ends, and goes on from the version in service when it is started: %s", error
         )
@@ -98,6 +101,7 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics) -> Iterator[Train
     from model.nets import Net, NetOptions
     from model.outbox import Outbox
     from model.registry import Registry
+    from model.signature import signing_key
     from model.train import Learner, RoundOptions
     from model.trainer import Trainer
 
@@ -110,7 +114,7 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics) -> Iterator[Train
         margin=settings.gate_margin,
     )
     learner = Learner(net, Examples(Catalogue(), Limits()), shape, options, settings.model_seed)
-    registry = Registry(settings.model_name, config, settings.frozen_after)
+    registry = Registry(settings.model_name, config, settings.frozen_after, key=signing_key(settings))
     intake = Intake(settings)
     try:
         outbox = Outbox(settings)

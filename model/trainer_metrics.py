@@ -18,6 +18,7 @@ class TrainerMetrics:
             return Gauge(f"freshloop_trainer_{name}", text, labels, registry=registry)
 
         self.records = counter("records_total", "Feedback records read, by what became of them.", "result")
+        self.erased = counter("erased_users_total", "Users who asked to be forgotten, taken note of since the start.")
         self.examples = counter("examples_total", "Examples gone through, passes and replay included.")
         self.rounds = counter("rounds_total", "Rounds of fine-tuning, by result.", "result")
         self.round_seconds = Histogram(

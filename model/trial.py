@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from model.manifest import Current
@@ -44,6 +45,11 @@ class LiveTrial:
         before = self._held.get(record.impression_id)
         self._held[record.impression_id] = record.label
         tally.add(record.user_id, record.label - (before or 0.0), int(before is None))
+
+    def forget(self, is_gone: Callable[[str], bool]) -> None:
+        """Forget users."""
+        for tally in self._sides.values():
+            tally.drop(is_gone)
 
     def outcome(self) -> Outcome | None:
         """Return how the trial ended, None while it goes on."""

@@ -10,6 +10,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, Of
 from kafka.errors import KafkaError
 
 from streams.config import ConfigError, Settings
+from streams.security import kafka_options
 
 _POLL_MS = 200
 _QUIET_POLLS = 150  # 30 s without a record where some must be
@@ -21,8 +22,7 @@ class Cluster:
     def __init__(self, settings: Settings) -> None:
         """Args: settings: name the cluster and the workers' group. The admin client connects here."""
         self._settings = settings
-        self._servers = settings.bootstrap.split(",")
-        self._admin = KafkaAdminClient(bootstrap_servers=self._servers, request_timeout_ms=15_000)
+        self._admin = KafkaAdminClient(**kafka_options(self._settings), request_timeout_ms=15_000)
 
     def close(self) -> None:
         """Disconnect."""
@@ -71,7 +71,7 @@ class Cluster:
     def consumer(self, starts: Mapping[TopicPartition, int]) -> Any:
         """Return a consumer without a group that stands at the given offsets."""
         consumer = KafkaConsumer(
-            bootstrap_servers=self._servers,
+            **kafka_options(self._settings),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

@@ -17,6 +17,7 @@ from streams.codecs import BadRecord, encode
 from streams.config import Settings
 from streams.core.events import Event, Record, Video
 from streams.pseudonyms import Rename
+from streams.security import kafka_options
 
 _QUIET_MS = 2000  # a poll of a topic that has more to give is never so long without a record
 
@@ -142,7 +143,7 @@ class TopicLog:
     """
 
     def __init__(self, settings: Settings, topic: str, sender: Any, collector: str) -> None:
-        self._bootstrap, self._topic, self._sender = settings.bootstrap.split(","), topic, sender
+        self._options, self._topic, self._sender = kafka_options(settings), topic, sender
         self._collector = collector.encode()
 
     def ends(self) -> dict[int, int]:
@@ -181,9 +182,7 @@ class TopicLog:
         self._sender.flush()
 
     def _consumer(self) -> Any:
-        return KafkaConsumer(
-            bootstrap_servers=self._bootstrap, group_id=None, enable_auto_commit=False, metrics_enabled=False
-        )
+        return KafkaConsumer(**self._options, group_id=None, enable_auto_commit=False, metrics_enabled=False)
 
     def _partitions(self, consumer: Any) -> list[Any]:
         return [TopicPartition(self._topic, number) for number in consumer.partitions_for_topic(self._topic) or ()]

@@ -15,6 +15,7 @@ from streams.clock import Clock
 from streams.codecs import encode
 from streams.config import ConfigError, Settings
 from streams.core.events import Event
+from streams.security import kafka_options, refusal
 from streams.topics import Topics
 
 _POLL_RECORDS = 2000
@@ -26,11 +27,11 @@ class Outbox:
     """Sends over one kafka-python producer, batched and acknowledged by all replicas."""
 
     def __init__(self, settings: Settings) -> None:
-        self._bootstrap = settings.bootstrap
+        self._settings, self._bootstrap = settings, settings.bootstrap
         topics = Topics(settings)
         self._events, self._videos = topics.events, topics.videos
         self._producer = KafkaProducer(
-            bootstrap_servers=settings.bootstrap.split(","),
+            **kafka_options(settings),
             acks="all",
             linger_ms=5,
             batch_size=128 << 10,
@@ -81,6 +82,8 @@ class Outbox:
         self._failed = self._failed or error
 
     def _sentence(self, error: BaseException) -> ConfigError:
+        if said := refusal(self._settings, error):
+            return ConfigError(said)
         return ConfigError(f"the cluster at {self._bootstrap} does not take the simulator's records: {error}")
 
 
@@ -97,7 +100,7 @@ class Inbox:
         self._bootstrap = settings.bootstrap
         topic = Topics(settings).recommendations
         self._consumer = KafkaConsumer(
-            bootstrap_servers=settings.bootstrap.split(","),
+            **kafka_options(settings),
             group_id=None,
             enable_auto_commit=False,
             check_crcs=False,  # in pure Python that alone would take a tenth of a core

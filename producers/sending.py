@@ -11,6 +11,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from streams.codecs import encode
 from streams.config import ConfigError, Settings
 from streams.core.events import Record
+from streams.security import kafka_options, refusal
 
 FLUSH_S = 60.0
 
@@ -24,9 +25,9 @@ class Sender:
 
     def __init__(self, settings: Settings) -> None:
         """Args: settings: name the cluster; the producer connects here."""
-        self._bootstrap = settings.bootstrap
+        self._settings, self._bootstrap = settings, settings.bootstrap
         self._producer = KafkaProducer(
-            bootstrap_servers=settings.bootstrap.split(","),
+            **kafka_options(settings),
             acks="all",
             enable_idempotence=True,
             linger_ms=5,
@@ -81,4 +82,6 @@ class Sender:
             raise self._sentence(self._refused)
 
     def _sentence(self, error: BaseException) -> ConfigError:
+        if said := refusal(self._settings, error):
+            return ConfigError(said)
         return ConfigError(f"the cluster at {self._bootstrap} does not take the records: {error}")

@@ -14,6 +14,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, Me
 from kafka.errors import KafkaError, for_code
 
 from streams.config import ConfigError, Settings
+from streams.security import kafka_options, refusal
 from streams.topics import Topics, TopicSpec
 
 log = logging.getLogger("freshloop.worker")
@@ -49,16 +50,19 @@ def admin_client(settings: Settings) -> Iterator[KafkaAdminClient]:
         raise _unreachable(settings)
     try:
         client = KafkaAdminClient(
-            bootstrap_servers=settings.bootstrap.split(","),
+            **kafka_options(settings),
             bootstrap_timeout_ms=int(CONNECT_TIMEOUT_S * 1000),
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
-    except (KafkaError, OSError):
+    except (KafkaError, OSError) as error:
+        if said := refusal(settings, error):
+            raise ConfigError(said) from None
         raise _unreachable(settings) from None
     try:
         yield client
     except KafkaError as error:
-        raise ConfigError(f"the Kafka cluster at {settings.bootstrap} refuses: {error}") from None
+        said = refusal(settings, error) or f"the Kafka cluster at {settings.bootstrap} refuses: {error}"
+        raise ConfigError(said) from None
     finally:
         client.close()
 
@@ -185,6 +189,11 @@ def _advice(problems: list[Problem]) -> str:
 
 
 def _unreachable(settings: Settings) -> BrokerUnreachable:
+    if settings.kafka_security != "PLAINTEXT" and any(accepts(server) for server in settings.bootstrap.split(",")):
+        return BrokerUnreachable(
+            f"the cluster at {settings.bootstrap} does not let user {settings.kafka_user!r} in by "
+            f"{settings.kafka_security}: check FRESHLOOP_KAFKA_USER, FRESHLOOP_KAFKA_PASSWORD and FRESHLOOP_KAFKA_CA"
+        )
     return BrokerUnreachable(
         f"no Kafka broker answers at {settings.bootstrap}; "
         "start one with 'freshloop broker up' or set FRESHLOOP_BROKERS"

@@ -12,6 +12,7 @@ from streams.admin import leave_group
 from streams.batches import BatchConsumer, BatchTopic, BatchTransport
 from streams.config import Settings
 from streams.gathering import Batch
+from streams.security import faust_credentials
 from streams.worker import Worker, die
 
 
@@ -40,6 +41,7 @@ def make_app(settings: Settings, worker: Worker) -> FreshloopApp:
     app = FreshloopApp(
         settings.app_id,
         broker=[f"kafka://{server}" for server in settings.bootstrap.split(",")],
+        broker_credentials=faust_credentials(settings),
         datadir=str(settings.data_dir / "faust"),
         store="memory://",
         Topic=BatchTopic,

@@ -31,6 +31,7 @@ from kafka.errors import KafkaError
 from streams.config import ConfigError, Settings
 from streams.core.layout import LAYOUT, StateError, pack_chunk, seen_of_chunk
 from streams.core.migration import relocated
+from streams.security import kafka_options
 from streams.topics import Topics
 
 FORMAT = 1
@@ -200,7 +201,7 @@ def restore(settings: Settings, path: Path, say: Callable[[str], None]) -> dict[
     topics, failed = kept(settings), _Failure()
     try:
         producer = KafkaProducer(
-            bootstrap_servers=settings.bootstrap.split(","), acks="all", enable_idempotence=True, linger_ms=20,
+            **kafka_options(settings), acks="all", enable_idempotence=True, linger_ms=20,
             max_request_size=_LARGEST, metrics_enabled=False,
         )  # fmt: skip
         with closing(producer):
@@ -262,7 +263,7 @@ def read_all(settings: Settings, topic: str, partitions: int) -> Iterator[tuple[
     tps = [TopicPartition(topic, number) for number in range(partitions)]
     try:
         consumer = KafkaConsumer(
-            bootstrap_servers=settings.bootstrap.split(","), group_id=None, enable_auto_commit=False,
+            **kafka_options(settings), group_id=None, enable_auto_commit=False,
             max_partition_fetch_bytes=_LARGEST, metrics_enabled=False,
         )  # fmt: skip
         with closing(consumer):

@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.config import Settings
+from streams.security import aio_options
 from streams.topics import Topics
 
 Handler = Callable[[Sequence[Any]], None]
@@ -39,7 +40,7 @@ class Broadcast:
     async def run(self) -> None:
         """Read until cancelled."""
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.bootstrap,
+            **aio_options(self._settings),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=100,

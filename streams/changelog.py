@@ -9,6 +9,7 @@ state. Nothing else of a transaction is used: batches need no commit and readers
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from streams import failpoints
 from streams.config import Settings
 from streams.journal import JOURNAL_KEY, Entry, encode_entry
 from streams.publisher import Publisher
+from streams.security import aio_options
 from streams.state_store import META_KEY, Meta, StateStore, StoreError
 
 OWNER_KEY = b"o"  # of the record with which an owner begins; recovery passes over it
@@ -41,13 +43,13 @@ class Changelog:
         failpoints.reached("fenced")
         return end
 
-    async def append(self, packed: dict[bytes, bytes], meta: Meta) -> int:
-        """Write chunks and states, then the progress; return the changelog's offset after them.
+    async def append(self, packed: Mapping[bytes, bytes | None], meta: Meta) -> int:
+        """Write marks, withdrawals, chunks and states, then the progress; return the changelog's offset after them.
 
         Raises:
           PublishError: not acknowledged, because another owner has begun for one.
         """
-        records = [*packed.items(), (META_KEY, msgspec.msgpack.encode(meta))]
+        records: list[tuple[bytes, bytes | None]] = [*packed.items(), (META_KEY, msgspec.msgpack.encode(meta))]
         return await self._publisher.publish(self._topic, self._partition, records)
 
     async def note(self, entry: Entry) -> None:
@@ -96,7 +98,7 @@ class FencedPublisher(Publisher):
 
 async def ends_of(settings: Settings, topic: str, partitions: list[int]) -> dict[int, int]:
     """Return the end offsets of partitions."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**aio_options(settings), enable_auto_commit=False)
     await consumer.start()
     try:
         found = await consumer.end_offsets([TopicPartition(topic, number) for number in partitions])
@@ -113,7 +115,7 @@ async def recover(store: StateStore, topic: str, partition: int, settings: Setti
     """
     tp = TopicPartition(topic, partition)
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest",
+        **aio_options(settings), enable_auto_commit=False, auto_offset_reset="earliest",
         max_partition_fetch_bytes=8 << 20,
     )  # fmt: skip
     await consumer.start()
@@ -129,14 +131,25 @@ async def recover(store: StateStore, topic: str, partition: int, settings: Setti
             )
         consumer.seek(tp, max(at, begin))
         read = 0
+        writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        writing.set_result(None)
         while await consumer.position(tp) < end:
             fetched = await consumer.getmany(tp, timeout_ms=500, max_records=5000)
             records = fetched.get(tp, [])
             read += len(records)
+            await writing  # one part is written while the next one is fetched
             if records:
-                store.keep({record.key: record.value for record in records if record.key[:1] == JOURNAL_KEY})
-                store.absorb([(record.key, record.value) for record in records], records[-1].offset + 1)
-                failpoints.reached("recovery-part")
+                writing = asyncio.ensure_future(asyncio.to_thread(_take, store, records))
+                if failpoints.armed("recovery-part"):
+                    await writing
+                    failpoints.reached("recovery-part")
+        await writing
+        store.purge()
         return read
     finally:
         await consumer.stop()
+
+
+def _take(store: StateStore, records: list[Any]) -> None:
+    store.keep({record.key: record.value for record in records if record.key[:1] == JOURNAL_KEY})
+    store.absorb([(record.key, record.value) for record in records], records[-1].offset + 1)

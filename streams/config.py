@@ -58,9 +58,30 @@ class Settings(BaseSettings):
     http_token: SecretStr = Field(NO_SECRET, description="Bearer token that the API asks for; empty asks for none.")
     console_port: Port = Field(19070, description="Port of the console.")
 
+    # Security of the connections to Kafka
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="Protocol of every connection to Kafka."
+    )
+    kafka_mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"] = Field(
+        "SCRAM-SHA-512", description="SASL mechanism."
+    )
+    kafka_user: str = Field("", max_length=256, description="User name for SASL; each part may have its own.")
+    kafka_password: SecretStr = Field(NO_SECRET, description="Password for SASL.")
+    kafka_ca: str = Field("", description="File (PEM) of the authority that signed the brokers' certificates.")
+    kafka_cert: str = Field("", description="File (PEM) of the client's certificate, where brokers ask for one.")
+    kafka_cert_key: str = Field("", description="File (PEM) of its private key.")
+    kafka_check_hostname: bool = Field(True, description="A broker's certificate must name its address.")
+    broker_secured: bool = Field(
+        False, description="The embedded broker asks for TLS, SCRAM and rights; 'freshloop broker users' makes users."
+    )
+
     # Privacy
     pseudonym_key: SecretStr = Field(
         NO_SECRET, description="Users are known inside by a keyed hash of their id under this key; empty: by their id."
+    )
+
+    signing_key: SecretStr = Field(
+        NO_SECRET, description="Manifests of model versions are signed under this key, and others refused; empty: not."
     )
 
     # Topics
@@ -162,7 +183,7 @@ class Settings(BaseSettings):
             failpoints.parse(value)
         return value
 
-    @field_validator("pseudonym_key")
+    @field_validator("pseudonym_key", "signing_key")
     @classmethod
     def _key(cls, value: SecretStr) -> SecretStr:
         if value and len(value) < LEAST_KEY:
@@ -186,6 +207,8 @@ class Settings(BaseSettings):
             raise ValueError("experiment_shares must not exceed 1 together")
         if self.slate_minimum > self.slate_size:
             raise ValueError("slate_minimum must not exceed slate_size")
+        if self.kafka_security.startswith("SASL") and not (self.kafka_user and self.kafka_password):
+            raise ValueError("SASL needs kafka_user and kafka_password")
         if self.broker_port == self.controller_port:
             raise ValueError("broker_port and controller_port must differ")
         return self

@@ -12,6 +12,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from streams.config import Settings
 from streams.intake import RAW_ID
+from streams.security import kafka_options
 from streams.topics import Topics
 
 POLL_MS = 500
@@ -66,9 +67,7 @@ def letter_of(record: Any) -> Letter:
 
 def letters(settings: Settings) -> Iterator[Letter]:
     """Yield the letters that are there, oldest first."""
-    consumer = KafkaConsumer(
-        bootstrap_servers=settings.bootstrap.split(","), auto_offset_reset="earliest", enable_auto_commit=False
-    )
+    consumer = KafkaConsumer(**kafka_options(settings), auto_offset_reset="earliest", enable_auto_commit=False)
     with closing(consumer):
         tp = TopicPartition(Topics(settings).dead_letters, 0)
         consumer.assign([tp])
@@ -98,9 +97,7 @@ def replay(settings: Settings, wanted: Sequence[Letter]) -> tuple[list[Letter], 
     topics = Topics(settings)
     ours = {topics.events, topics.videos}
     able = [one for one in wanted if one.whole and one.topic in ours]
-    producer = KafkaProducer(
-        bootstrap_servers=settings.bootstrap.split(","), acks="all", max_request_size=2 << 20, compression_type=None
-    )
+    producer = KafkaProducer(**kafka_options(settings), acks="all", max_request_size=2 << 20, compression_type=None)
     with closing(producer):
         sent = [
             producer.send(

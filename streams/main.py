@@ -34,6 +34,7 @@ from producers.simulate_cli import simulate
 from streams.backup_cli import backup_app
 from streams.command_examples import add_examples
 from streams.config import ConfigError, Settings, load_settings
+from streams.forget.cli import consent, forget
 from streams.letters_cli import letters_app
 from streams.schemas import TopicRecord, topic_records
 from streams.topics import Topics
@@ -60,6 +61,8 @@ app.command("replay")(replay_command(running_workers))
 app.command("simulate")(simulate)
 app.command("collect")(collect)
 app.command()(trainer)
+app.command()(forget)
+app.command()(consent)
 app.command("report")(report_command(demo_cluster))
 
 app.command("embed")(embed)

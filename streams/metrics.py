@@ -108,3 +108,4 @@ class WorkerMetrics:
         for where in ("memory", "store"):
             self.state_reads.labels(where)
         self.models_refused.labels("hash")
+        self.models_refused.labels("signature")

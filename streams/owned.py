@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from streams.attempts import Attempts
 from streams.changelog import Changelog
-from streams.core.layout import LAYOUT, chunks_of, user_key
+from streams.core.erasure import is_right, mark_of, parts_of
+from streams.core.events import Event, EventType
+from streams.core.layout import LAYOUT, chunk_key, chunks_of, last_offset_of, user_key
 from streams.core.migration import downgraded
-from streams.core.plan import Plan
-from streams.core.step import Partition
+from streams.core.plan import Arrivals, Plan
+from streams.core.ports import Trial
+from streams.core.step import Effects, Partition, Scorers
 from streams.journal import Journal
 from streams.state_store import Meta, StateStore
+
+SCRUB_PAUSE_S = 5.0  # between two rewritings of a store
 
 
 class OwnedPartition:
@@ -24,6 +29,7 @@ class OwnedPartition:
       next_offset: the first offset that is not applied in memory.
       moved_at: when `next_offset` moved last, monotonic seconds.
       turn: counts the calls of `pack`.
+      scrubbing: removes what was erased from the store's files.
       tail: the last batch whose writes are under way; each waits for the one before it.
       journalled: the last entry of the journal whose write is under way; slates wait for it.
     """
@@ -48,9 +54,12 @@ class OwnedPartition:
         self.attempts = attempts
         self.journal = Journal(store.journal(), store.meta.applied_through, replay_until)
         self.turn = 0
+        self.scrubbing: asyncio.Task[None] | None = None
+        self._scrubbed_at = now - SCRUB_PAUSE_S
         self._layout = layout
         self._in_flight: dict[str, int] = {}
         core.watermark_ms = store.meta.watermark_ms
+        core.erased = dict(store.erased)
         for user, impressions in store.unlabelled():
             core.expect(user, impressions)
 
@@ -61,9 +70,66 @@ class OwnedPartition:
 
     async def close(self) -> None:
         """Close the store, the changelog and the note of what is being applied."""
+        if self.scrubbing is not None:
+            await asyncio.wait([self.scrubbing])
         self.attempts.close()
         self.store.close()
         await self.changelog.stop()
+
+    def apply(self, arrivals: Arrivals, scorers: Scorers, trial: Trial | None = None) -> tuple[Effects, int, int]:
+        """Apply records, in order; return the effects, and how many states were in memory and how many were read."""
+        core = self.core
+        if not core.erased and not any(is_right(arrival[2]) for arrival in arrivals):
+            plan = core.plan(arrivals)
+            held, read = self.load(plan)
+            return core.apply(plan, scorers, trial), held, read
+        effects, held, read = Effects(), 0, 0
+        for part, forget in parts_of(arrivals):
+            plan = core.plan(self._admitted(part, effects))
+            found = self.load(plan)
+            held, read = held + found[0], read + found[1]
+            effects.add(core.apply(plan, scorers, trial))
+            if forget is not None:
+                self._erase(*forget, effects)
+        return effects, held, read
+
+    def is_erased(self, user_id: str) -> bool:
+        """Tell whether a user asked to be forgotten and did not come back."""
+        if user_id in self.core.states or not self.core.is_void(user_id, -1):
+            return False
+        record = self.store.get([user_key(user_id)]).get(user_key(user_id))
+        return record is None or self.core.is_void(user_id, last_offset_of(record))
+
+    def _admitted(self, arrivals: Arrivals, effects: Effects) -> Arrivals:
+        """Return the records with a tick in place of what users do who are erased; their consent lets them in again."""
+        if not self.core.erased:
+            return arrivals
+        back: set[str] = set()
+        kept: list[tuple[int, int, Event | None]] = []
+        for offset, stamp, event in arrivals:
+            if event is not None and event.user_id not in back and self.is_erased(event.user_id):
+                if event.type is EventType.CONSENT and not self.core.is_void(event.user_id, offset):
+                    back.add(event.user_id)
+                else:
+                    effects.counts["erased"] += 1
+                    event = None
+            kept.append((offset, stamp, event))
+        return kept
+
+    def _erase(self, offset: int, stamp: int, event: Event, effects: Effects) -> None:
+        """Erase a user, unless its state tells that it came back after this event, which is then seen again."""
+        user, states = event.user_id, self.core.states
+        self.load_users([user])
+        if user in states and int(states.table["last_offset"][states.row(user)]) >= offset:
+            return
+        if self.core.is_void(user, offset - 1):  # an erasure after this one, or this one seen again
+            offset = max(offset, self.core.erased[mark_of(user)])
+        erased = self.core.forget(user, offset, stamp)
+        chunks = [chunk_key(user, number) for number in range(256)]  # also those of a setting that kept more
+        erased.keys = list(dict.fromkeys([*erased.keys, *self.store.get(chunks)]))
+        self._in_flight.pop(user, None)
+        effects.touched.pop(user, None)
+        effects.erased.append(erased)
 
     def load(self, plan: Plan) -> tuple[int, int]:
         """Bring the states that a plan needs into memory; return how many were there and how many were read."""
@@ -77,26 +143,45 @@ class OwnedPartition:
             return len(users), 0
         found = self.store.get([user_key(user) for user in missing])
         records = {user: record for user in missing if (record := found.get(user_key(user))) is not None}
+        if self.core.erased:
+            records = {user: one for user, one in records.items() if not self.core.is_void(user, last_offset_of(one))}
         shape = self.core.config.shape
         chunks = self.store.get([key for user, record in records.items() for key in chunks_of(record, user, shape)])
         for user, record in records.items():
             states.load(user, record, chunks)
         return len(users) - len(missing), len(records)
 
-    def pack(self, users: Sequence[str]) -> dict[bytes, bytes]:
-        """Return the records of `users` and keep their states in memory until `written`."""
+    def pack(self, effects: Effects) -> dict[bytes, bytes | None]:
+        """Return the records of a batch, None where one is withdrawn, and keep its states in memory until `written`."""
         self.turn += 1
+        users = list(effects.touched)
         self._in_flight.update(dict.fromkeys(users, self.turn))
-        packed = self.core.states.pack(users)
-        if self._layout == LAYOUT:
-            return packed
-        return {key: downgraded(value, self._layout) if key[:1] == b"u" else value for key, value in packed.items()}
+        packed: dict[bytes, bytes | None] = {}
+        for erased in effects.erased:
+            packed |= erased.records()
+        states = self.core.states.pack(users)
+        if self._layout != LAYOUT:
+            states = {key: downgraded(one, self._layout) if key[:1] == b"u" else one for key, one in states.items()}
+        return packed | states
+
+    def needs_scrub(self, now: float) -> bool:
+        """Tell whether something was erased that may stand in the store's files, and the disk had a rest."""
+        return self.store.scrub_due and self.scrubbing is None and now - self._scrubbed_at > SCRUB_PAUSE_S
+
+    async def scrub(self, now: float) -> None:
+        """Remove what was erased from the store's files too: rewrite them, then begin a new list of them.
+
+        Rewriting is done in a thread, since it takes about a second for each 50 MB; reads and writes go on.
+        """
+        await asyncio.to_thread(self.store.compact)
+        self.store.renew()
+        self.scrubbing, self._scrubbed_at = None, now
 
     def progress(self, end: int) -> Meta:
         """Return the progress once every event below `end` is applied."""
         return Meta(end, self.core.watermark_ms)
 
-    def written(self, packed: dict[bytes, bytes], meta: Meta, turn: int, keep: int) -> None:
+    def written(self, packed: Mapping[bytes, bytes | None], meta: Meta, turn: int, keep: int) -> None:
         """Store what the changelog has acknowledged up to a turn of `pack`, and let go of users beyond `keep`."""
         self.store.put(packed, meta)
         self._in_flight = {user: since for user, since in self._in_flight.items() if since > turn}

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer
 
 from streams.config import Settings
+from streams.security import aio_options
 
 BATCH_BYTES = 900_000  # below the broker's default limit of 1 MiB for a record batch, headers included
 
@@ -23,7 +24,7 @@ class Out(NamedTuple):
     timestamp_ms: int | None = None  # the time of sending when None
 
 
-Records = Sequence[Out] | Sequence[tuple[bytes, bytes]]
+Records = Sequence[Out] | Sequence[tuple[bytes, bytes]] | Sequence[tuple[bytes, bytes | None]]
 
 
 class PublishError(Exception):
@@ -49,7 +50,7 @@ class Publisher:
 
     def _options(self) -> dict[str, Any]:
         return {
-            "bootstrap_servers": self._settings.bootstrap,
+            **aio_options(self._settings),
             "acks": "all",
             "max_batch_size": BATCH_BYTES,
             "max_request_size": 2 * BATCH_BYTES,

@@ -16,6 +16,7 @@ from model.choose import choose, one_back
 from model.config import model_config
 from model.listing import summary
 from model.registry import Registry, Version, initial_version
+from model.signature import signing_key
 from streams import failpoints
 from streams.admin import require_topics
 from streams.app import make_app
@@ -103,7 +104,7 @@ def build_worker(
     clock = Clock()
     config = model_config(settings)
     pool = make_pool(settings)
-    registry = Registry(settings.model_name, config, settings.frozen_after)
+    registry = Registry(settings.model_name, config, settings.frozen_after, key=signing_key(settings))
 
     def on_swap(scorer: Scorer) -> None:
         version = registry.current()

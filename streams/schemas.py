@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from streams.core.events import DeadLetter, Event, EventType, Feedback, Record, Slate, Source, Video
+from streams.core.erasure import Erasure, Receipt
+from streams.core.events import BARE, DeadLetter, Event, EventType, Feedback, Record, Slate, Source, Video
 from streams.topics import Topics
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -67,7 +68,7 @@ class TopicRecord:
 #: What `Event.__post_init__` checks.
 _EVENT_RULES: list[dict[str, Any]] = [
     {
-        "if": {"properties": {"type": {"const": EventType.OPEN.value}}},
+        "if": {"properties": {"type": {"enum": sorted(kind.value for kind in BARE)}}},
         "else": {"required": ["video_id"], "properties": {"video_id": {"type": "string"}}},
     },
     {
@@ -113,6 +114,12 @@ def topic_records(topics: Topics, more: Iterable[TopicRecord] = ()) -> list[Topi
         impression_ms=_AT + 800, outcome="watch", watch_ratio=0.683, label=0.842, slate_id="s-0-41", position=0,
         model_version=3,
     )  # fmt: skip
+    receipt = "840bf778e075310c379dc45edb05d20b"
+    erasure = Erasure(mark="9a" * 16, receipt=receipt, partition=1, offset=3027, at_ms=_AT)
+    proof = Receipt(
+        receipt=receipt, part="worker w1", partition=1, offset=3027, at_ms=_AT, removed={"recent_steps": 20},
+        changelog=(1, 3406, 3408),
+    )  # fmt: skip
     letter = DeadLetter(topic=topics.events, partition=0, offset=43, reason="not-decodable")
     return [
         TopicRecord(topics.events, "`user_id`", Event, "What viewers do.", events, written=True),
@@ -125,6 +132,10 @@ def topic_records(topics: Topics, more: Iterable[TopicRecord] = ()) -> list[Topi
             topics.dead_letters, "the original's", DeadLetter,
             "The value is the untouched original; these fields are headers, as text.", (letter,),
         ),
+        TopicRecord(
+            topics.erasures, "`mark`", Erasure, "Users who asked to be forgotten, for parts that keep data.", (erasure,)
+        ),
+        TopicRecord(topics.receipts, "`receipt`, `part`", Receipt, "What each part removed of them.", (proof,)),
         TopicRecord(
             topics.states, "user or progress", None,
             "Changelog of the user states, in a binary layout of its own (`streams/core/layout.py`); not for others.",

@@ -1,6 +1,7 @@
 """User states of one partition on disk: RocksDB, written in one batch, with what is needed to go on after a kill.
 
 Keys: `m` holds `Meta`; `u` + user id holds a packed state; `s` + user id + one byte holds a full chunk of seen videos;
+`f` + mark holds the offset of the event that erased a user (`streams.core.erasure`);
 `d` + user id marks a user with an impression that has no label yet, so that recovery finds deadlines without reading
 every state; `j` + one byte holds an entry of the journal.
 
@@ -22,6 +23,7 @@ from typing import Any
 import msgspec
 import rocksdb
 
+from streams.core.erasure import mark_of, mark_offset, pack_mark, user_of
 from streams.core.feedback import Impressions
 from streams.core.layout import age_of, impressions_of, is_unlabelled
 from streams.core.migration import upgraded
@@ -31,6 +33,7 @@ log = logging.getLogger("freshloop.worker")
 
 META_KEY = b"m"
 _RECORDS = (b"u", b"s")
+_MARK = b"f"
 _UNKNOWN = 1 << 62  # above every offset
 DAMAGED = "DAMAGED"  # a file with this name beside RocksDB's says that reading failed; the folder is made anew
 GATHERED = 4_000  # records between two writes, about 4 MB
@@ -64,6 +67,10 @@ _meta_decoder = msgspec.msgpack.Decoder(Meta)
 class StateStore:
     """The states of one partition in a folder of their own.
 
+    Attributes:
+      erased: offset of the event that erased a user, by mark.
+      scrub_due: records were withdrawn that may stand in files still.
+
     Raises:
       StoreError: another worker holds the folder.
       DamagedStore: it cannot be opened, or a read finds that it is damaged.
@@ -75,7 +82,7 @@ class StateStore:
         if (path / DAMAGED).exists():
             raise self._damaged("as a read found")
         try:
-            self._db = rocksdb.DB(str(path), _options())
+            self._db = rocksdb.DB(str(path), store_options())
         except rocksdb.errors.Error as error:
             if isinstance(error, rocksdb.errors.RocksIOError) and "lock" in str(error).lower():
                 raise StoreError(
@@ -85,7 +92,10 @@ class StateStore:
         with self._reading():
             self.meta = self._read_meta()
             self._newest_offset = -1 if self.meta == Meta() else _UNKNOWN  # of all records held
-            self._gathered: dict[bytes, bytes] = {}
+            self._gathered: dict[bytes, bytes | None] = {}
+            self.erased = self._read_marks()
+            self._new_marks = self.scrub_due = False
+            self._unscrubbed: set[bytes] = set()
             self._marked = {b"u" + user for user in self._marks()}
 
     def _damaged(self, why: object) -> DamagedStore:
@@ -105,17 +115,21 @@ class StateStore:
         """Return the records of those keys that have one."""
         if not keys:
             return {}
-        found = {key: value for key in keys if (value := self._gathered.get(key)) is not None}
-        rest = [key for key in keys if key not in found]
+        gathered = self._gathered
+        found = {key: value for key in keys if (value := gathered.get(key)) is not None}
+        rest = [key for key in keys if key not in gathered]
         if rest:
             with self._reading():
                 read = self._db.multi_get(rest)
             found.update((key, value) for key, value in read.items() if value is not None)
         return found
 
-    def put(self, records: Mapping[bytes, bytes], meta: Meta) -> None:
-        """Take states and chunks that the changelog holds, and the progress with them."""
+    def put(self, records: Mapping[bytes, bytes | None], meta: Meta) -> None:
+        """Take states, chunks and marks that the changelog holds, None where one is withdrawn, and the progress."""
         self._gathered.update(records)
+        for key, value in records.items():
+            if key[:1] == _MARK:
+                self._note_mark(key, value)
         self.meta = meta
         if len(self._gathered) >= GATHERED:
             self.write()
@@ -125,7 +139,10 @@ class StateStore:
         gathered, self._gathered = self._gathered, {}
         batch = rocksdb.WriteBatch()
         for key, value in gathered.items():
-            self._add(batch, key, value)
+            if value is None:
+                self._remove(batch, key)
+            else:
+                self._add(batch, key, value)
         self._write(batch)
 
     def absorb(self, records: Iterable[tuple[bytes, bytes | None]], changelog_offset: int) -> None:
@@ -141,9 +158,8 @@ class StateStore:
         for key, value in newest.items():
             old = held.get(key)
             if value is None:
-                batch.delete(key)
-                if key in self._marked:
-                    self._unmark(batch, key)
+                self._remove(batch, key)
+                self.scrub_due = True
             elif old is None or age_of(key, value) >= age_of(key, old):
                 self._add(batch, key, value)
         self.meta = Meta(self.meta.applied_through, self.meta.watermark_ms, changelog_offset)
@@ -161,6 +177,9 @@ class StateStore:
                 found = _meta_decoder.decode(value)
                 if found.applied_through >= self.meta.applied_through:
                     self.meta = found
+            if key[:1] == _MARK and value:
+                self._note_mark(key, value)
+                newest[key] = value
             if key[:1] not in _RECORDS:
                 continue
             offset = age_of(key, value) if value else -1
@@ -171,6 +190,40 @@ class StateStore:
             if not (old and value and offset < age_of(key, old)):
                 newest[key] = value
         return newest, doubtful
+
+    def purge(self) -> int:
+        """Remove records that were erased since; return how many. After a recovery only, which may have missed that."""
+        if not (self.erased and self._new_marks):
+            return 0
+        self._new_marks = False
+        batch, removed = rocksdb.WriteBatch(), 0
+        with self._reading():
+            iterator = self._db.iteritems()
+            iterator.seek_to_first()
+            for key, value in iterator:
+                if key[:1] in _RECORDS and age_of(key, value) <= self.erased.get(mark_of(user_of(key)), -2):
+                    self._remove(batch, key)
+                    removed += 1
+            del iterator  # RocksDB must not be closed under a living iterator
+        self._write(batch)
+        self.scrub_due |= removed > 0
+        return removed
+
+    def compact(self) -> None:
+        """Rewrite every file, without what was withdrawn; may be called in a thread beside the others."""
+        self.scrub_due = False
+        self.write()
+        marks, self._unscrubbed = self._unscrubbed, set()
+        self._db.compact_range(bottommost_level_compaction="force")
+        batch = rocksdb.WriteBatch()
+        for mark in marks:
+            batch.put(_MARK + mark, pack_mark(self.erased[mark], scrubbed=True))
+        self._db.write(batch, disable_wal=True)
+
+    def renew(self) -> None:
+        """Open the store anew: RocksDB begins a new list of its files; the old one names their first and last keys."""
+        self._db.close()
+        self._db = rocksdb.DB(str(self.path), store_options())
 
     def keep(self, records: Mapping[bytes, bytes]) -> None:
         """Take records of the changelog that are neither states nor progress, as they are."""
@@ -223,6 +276,26 @@ class StateStore:
         elif key in self._marked:
             self._unmark(batch, key)
 
+    def _remove(self, batch: Any, key: bytes) -> None:
+        batch.delete(key)
+        if key in self._marked:
+            self._unmark(batch, key)
+
+    def _note_mark(self, key: bytes, value: bytes | None) -> None:
+        if key[:1] == _MARK and value is not None:
+            mark = key[1:]
+            self.erased[mark] = max(mark_offset(value), self.erased.get(mark, -1))
+            self._new_marks = self.scrub_due = True
+            self._unscrubbed.add(mark)
+
+    def _read_marks(self) -> dict[bytes, int]:
+        iterator = self._db.iteritems()
+        iterator.seek(_MARK)
+        try:
+            return {key[1:]: mark_offset(value) for key, value in takewhile(lambda one: one[0][:1] == _MARK, iterator)}
+        finally:
+            del iterator  # RocksDB must not be closed under a living iterator
+
     def _unmark(self, batch: Any, key: bytes) -> None:
         self._marked.discard(key)
         batch.delete(b"d" + key[1:])
@@ -250,7 +323,8 @@ def open_store(path: Path) -> StateStore:
         return StateStore(path)
 
 
-def _options() -> Any:
+def store_options() -> Any:
+    """Return how RocksDB is opened."""
     table = rocksdb.BlockBasedTableFactory(
         block_cache=rocksdb.LRUCache(8 << 20), filter_policy=rocksdb.BloomFilterPolicy(10)
     )

@@ -11,6 +11,7 @@ from streams.codecs import BadRecord, Decoder
 from streams.config import Settings
 from streams.core.events import Slate
 from streams.pseudonyms import pseudonyms
+from streams.security import kafka_options
 from streams.topics import Topics
 
 _decode = Decoder(Slate)
@@ -20,7 +21,7 @@ def slates(settings: Settings, user: str | None, from_start: bool = False) -> It
     """Yield slates as they are published, until closed."""
     consumer = KafkaConsumer(
         Topics(settings).recommendations,
-        bootstrap_servers=settings.bootstrap.split(","),
+        **kafka_options(settings),
         auto_offset_reset="earliest" if from_start else "latest",
         group_id=None,
     )

@@ -11,6 +11,7 @@ from aiokafka.partitioner import murmur2
 from streams.config import Settings
 
 HOUR_MS = 3_600_000
+SEGMENTS = 28  # of a topic kept by time, while it is written to: of a week six hours
 
 
 @lru_cache(maxsize=1 << 17)
@@ -41,14 +42,16 @@ class Topics:
         self.feedback = f"{prefix}feedback"
         self.models = f"{prefix}models"
         self.dead_letters = f"{prefix}dead-letters"
+        self.erasures = f"{prefix}erasures"  # who is erased, for those who keep data of users
+        self.receipts = f"{prefix}erasure-receipts"
         self.workers = f"{prefix}workers"  # who answers for which partition
         self.states = f"{prefix}{settings.app_id}-states"  # changelog of the user states of this consumer group
 
     def specs(self) -> list[TopicSpec]:
         """Specifications of every topic, those keyed by user with equal partition counts."""
         settings = self._settings
-        by_time = {"retention.ms": str(settings.events_retention_hours * HOUR_MS)}
-        dead = {"retention.ms": str(settings.dead_letters_retention_hours * HOUR_MS), "max.message.bytes": "2097152"}
+        by_time = _kept(settings.events_retention_hours)
+        dead = _kept(settings.dead_letters_retention_hours) | {"max.message.bytes": "2097152"}
         changelog = {"segment.ms": "600000", "min.cleanable.dirty.ratio": "0.3", "max.compaction.lag.ms": "3600000"}
         large = {"max.message.bytes": "2097152"}
         return [
@@ -59,5 +62,12 @@ class Topics:
             TopicSpec(self.videos, 1, "compact", changelog),
             TopicSpec(self.models, 1, "compact", changelog | large),
             TopicSpec(self.dead_letters, 1, "delete", dead),
+            TopicSpec(self.erasures, 1, "compact", changelog),
+            TopicSpec(self.receipts, 1, "compact", changelog),
             TopicSpec(self.workers, 1, "compact", changelog),
         ]
+
+
+def _kept(hours: int) -> dict[str, str]:
+    """Return the settings of a topic that is kept by time: whole segments go, so one holds a small part of it only."""
+    return {"retention.ms": str(hours * HOUR_MS), "segment.ms": str(max(1, hours // SEGMENTS) * HOUR_MS)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from streams.config import Settings
 from streams.core.layout import StateError
-from streams.core.plan import Plan
+from streams.core.plan import Arrivals
 from streams.core.step import Effects
 from streams.gathering import Batch, cut
 from streams.intake import Intake, condemned, take_in
@@ -32,7 +32,7 @@ class Turn:
     batch: Batch
     intake: Intake
     effects: Effects
-    packed: dict[bytes, bytes]
+    packed: dict[bytes, bytes | None]
     number: int
     meta: Meta
     entry: Entry | None
@@ -61,10 +61,8 @@ def apply(owned: OwnedPartition, batch: Batch, models: ServingModels, videos: in
         intake = (
             condemned(batch.records[0], renamed) if guilty else take_in(batch.records, settings.partitions, renamed)
         )
-        plan = owned.core.plan(intake.events)
-        held, read = owned.load(plan)
-        effects, entry = _step(owned, batch.begin, plan, models, videos)
-        packed = owned.pack(list(effects.touched))
+        (effects, held, read), entry = _step(owned, batch.begin, intake.events, models, videos)
+        packed = owned.pack(effects)
     except _NOT_THE_RECORDS:
         attempts.acquit()
         raise
@@ -74,15 +72,15 @@ def apply(owned: OwnedPartition, batch: Batch, models: ServingModels, videos: in
 
 
 def _step(
-    owned: OwnedPartition, begin: int, plan: Plan, models: ServingModels, videos: int
-) -> tuple[Effects, Entry | None]:
+    owned: OwnedPartition, begin: int, arrivals: Arrivals, models: ServingModels, videos: int
+) -> tuple[tuple[Effects, int, int], Entry | None]:
     """Step with what was journalled for these events when they are applied again, else with what serves now."""
     journal = owned.journal
     then = journal.replayed(begin)
     found = models.as_of(Serving(then.online, then.frozen, then.trial, then.share)) if then else None
     if then is not None and found is not None:
         with owned.core.pool.as_of(then.videos):
-            return owned.core.apply(plan, *found), None
+            return owned.apply(arrivals, *found), None
     now = models.serving
     entry = journal.note(begin, now.online, now.frozen, videos, now.trial, now.share)
-    return owned.core.apply(plan, models.scorer, models.trial), entry
+    return owned.apply(arrivals, models.scorer, models.trial), entry

@@ -31,6 +31,7 @@ from streams.core.pool import FreshPool
 from streams.core.ranking import Policy
 from streams.core.state import StateShape
 from streams.core.step import Partition, StepConfig
+from streams.erasures import Erasures
 from streams.feeds import Feeds
 from streams.gathering import Batch
 from streams.http.board import Board
@@ -125,6 +126,7 @@ class Worker:
         )
         # States belong to one changelog: what an earlier topic of that name left must not be taken for this one's.
         self._folder = settings.data_dir / "workers" / name / settings.app_id / topic_ids.get(self.topics.states, "any")
+        self._erasures = Erasures(settings, f"worker {name}", self.board)
         self._in_flight = asyncio.Semaphore(settings.in_flight)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -148,7 +150,7 @@ class Worker:
         await self._release(set())
 
     async def _settle(self) -> None:
-        for task in [owned.tail for owned in self.owned.values() if owned.tail]:
+        for task in [one for owned in self.owned.values() for one in (owned.tail, owned.scrubbing) if one]:
             await asyncio.wait([task], timeout=20)
 
     def spawn(self, coroutine: Any) -> asyncio.Task[None]:
@@ -292,6 +294,7 @@ class Worker:
             publish(topics.feedback, number, feedback),
             publish(topics.dead_letters, 0, [letter for _, letter in turn.intake.dead]),
             *(publish(topics.events, home, records) for home, records in by_home(turn.intake.strays).items()),
+            publish(topics.erasures, 0, self._erasures.told(number, turn.effects.erased)),
         )
         failpoints.reached("slates-published")
         self.board.published(number, slates, lambda: turn.effects.slates)
@@ -303,6 +306,8 @@ class Worker:
         stored = turn.packed if turn.entry is None else turn.packed | {turn.entry.key(): encode_entry(turn.entry)}
         meta = Meta(turn.meta.applied_through, turn.meta.watermark_ms, end)
         owned.written(stored, meta, turn.number, self._cache_share())
+        if erased := turn.effects.erased:
+            await publish(topics.receipts, 0, self._erasures.receipts(number, erased, end - len(turn.packed) - 1))
         failpoints.reached("store-written")
         self._observe(self.metrics.event_to_state, stamps)
         self._in_flight.release()
@@ -320,6 +325,8 @@ class Worker:
                 idle_s = self.clock.monotonic() - owned.moved_at
                 if idle_s > 1.0 and (stamp := tick_ms(owned.core, idle_s, self.clock.now_ms())):
                     await self.publisher.publish(self.topics.events, number, [Out(None, b"", TICK, stamp)])
+                if owned.needs_scrub(self.clock.monotonic()):
+                    owned.scrubbing = self.spawn(owned.scrub(self.clock.monotonic()))
             self.metrics.pool_size.set(int(self.pool.fresh(self.clock.now_ms()).sum()))
             self.metrics.ready.set(self.ready)
             self.metrics.cached_users.set(sum(len(owned.core.states) for owned in self.owned.values()))
@@ -349,8 +356,8 @@ class Worker:
         metrics.events.inc(len(batch.records))
         metrics.batch_size.observe(len(batch.records))
         metrics.batch_seconds.observe(seconds)
-        metrics.slates.inc(len(effects.ranked))
-        metrics.feedback.inc(len(effects.feedback))
+        metrics.slates.inc(sum(map(len, effects.ranked)))
+        metrics.feedback.inc(sum(map(len, effects.labelled)))
         metrics.state_reads.labels("memory").inc(turn.held)
         metrics.state_reads.labels("store").inc(turn.read)
         metrics.rebuilt.inc(effects.counts.pop("rebuilt", 0))

@@ -27,6 +27,9 @@ class Owned:
     def __init__(self, core):
         self.core = core
 
+    def is_erased(self, user_id):
+        return user_id == "gone"
+
     def load_users(self, users):
         return 0, 0
 

@@ -9,6 +9,7 @@ from nicegui import ui
 
 from deploy.console.api import Api, ApiDown, ApiRefused
 from deploy.console.charts import ARM_COLOURS, bars, lines, seconds
+from deploy.console.experiment import experiment_card
 from deploy.console.sources import FRESHNESS, Sources
 
 _TILES = (
@@ -52,6 +53,7 @@ def loop_page(api: Api, sources: Sources) -> None:
                     note = ui.label("–").classes("dim num")
                     histograms[metric] = (ui.echart(bars()).classes("chart small"), note)
     versions = _versions(api, sources)
+    experiment_card()
 
     def refresh() -> None:
         if not sources.looks:

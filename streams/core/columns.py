@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.behaviour import steps_of
-from streams.core.events import TASTE, EventType
+from streams.core.events import BARE, TASTE, EventType
 from streams.core.feedback import Impression, Joined
 from streams.core.hashing import bucket, event_keys, key64
 from streams.core.layout import StateShape
@@ -18,7 +18,7 @@ from streams.core.ranking import Policy
 from streams.core.state import UserStates, event_words
 
 _TASTE = np.array([kind in TASTE for kind in EventType])
-_MARKS = np.array([kind not in (EventType.OPEN, EventType.PLAY) for kind in EventType])  # what counts as seen
+_MARKS = np.array([kind not in BARE | {EventType.PLAY} for kind in EventType])  # what counts as seen
 
 
 @dataclass(frozen=True)

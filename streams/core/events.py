@@ -43,13 +43,19 @@ class EventType(StrEnum):
     HIDE = "hide"
     PURCHASE = "purchase"
     LIVE_ENTER = "live-enter"
+    FORGET = "forget"  # erase what is known of the user
+    CONSENT = "consent"  # after it: begin anew
 
 
 for _code, _type in enumerate(EventType):
     _type.code = _code
 
 #: Outcomes: each says something about taste, advances the GRU by one step and yields one feedback record.
-TASTE = frozenset(EventType) - {EventType.OPEN, EventType.IMPRESSION, EventType.PLAY}
+TASTE = frozenset(EventType) - {
+    EventType.OPEN, EventType.IMPRESSION, EventType.PLAY, EventType.FORGET, EventType.CONSENT,
+}  # fmt: skip
+#: What needs no video.
+BARE = frozenset({EventType.OPEN, EventType.FORGET, EventType.CONSENT})
 
 
 class Source(StrEnum):
@@ -95,7 +101,7 @@ class Event(Record, frozen=True, gc=False):
     position: Position | None = None
 
     def __post_init__(self) -> None:
-        if self.type is not EventType.OPEN and self.video_id is None:
+        if self.type not in BARE and self.video_id is None:
             raise ValueError(f"event of type {self.type.value!r} needs a video_id")
         if (self.slate_id is None) != (self.position is None):
             raise ValueError("slate_id and position come together")

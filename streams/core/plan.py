@@ -67,6 +67,13 @@ class Deadlines:
         """Note the deadline of an open impression."""
         heapq.heappush(self._heap, (shown_ms + self._window_ms, user_id))
 
+    def forget(self, user_id: str) -> None:
+        """Drop what a user waits for."""
+        kept = [entry for entry in self._heap if entry[1] != user_id]
+        if len(kept) < len(self._heap):
+            heapq.heapify(kept)
+            self._heap = kept
+
     def plan(self, arrivals: Arrivals) -> Plan:
         """Move the watermark over records and return what they ask for."""
         offsets = np.array([arrival[0] for arrival in arrivals], np.int64)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from streams.core.feedback import Impressions
 from streams.core.layout import (
     EVENT_WORDS,
+    SLATES_KEPT,
     StateError,
     StateShape,
     blank,
@@ -121,6 +122,27 @@ class UserStates:
                 self._forget_unplaced(row)
                 self.set_open(row, [])
                 self._chunks.pop(row, None)
+
+    def forget(self, user_id: str) -> tuple[list[bytes], dict[str, int]]:
+        """Remove a user and leave nothing of it behind; return the keys of its records, and what there was."""
+        keys, removed = [user_key(user_id)], {}
+        row = self._rows.get(user_id)
+        if row is not None:
+            state = self.table[row]
+            removed = {
+                "recent_steps": min(int(state["steps"]), self.shape.recent), "seen_videos": len(self.seen_keys(row)),
+                "open_impressions": len(self.impressions.get(row, ())),
+                "remembered_slates": min(int(state["slates"]), SLATES_KEPT),
+            }  # fmt: skip
+            full = int(state["seen_count"]) // self.shape.chunk
+            kept = range(max(0, full - self.shape.chunks), full)
+            keys += [chunk_key(user_id, number % self.shape.chunks) for number in kept]
+            self.drop([user_id])
+            self.table[row], self.seen_bits[row], self._users[row] = self._blank, 0, ""
+        for key in [key for key in self._filled if key[1:-1] == user_id.encode()]:
+            keys.append(key)
+            del self._filled[key]
+        return list(dict.fromkeys(keys)), removed
 
     def _forget_unplaced(self, row: int) -> None:
         if not self._unplaced:

@@ -8,16 +8,16 @@ largest record timestamp so far, which never goes back and does not depend on a 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.behaviour import MAX_WATCH_RATIO, expand, log_gaps
 from streams.core.columns import Columns, StepConfig
-from streams.core.events import EventType, Feedback, Slate
+from streams.core.effects import Effects
+from streams.core.erasure import Erased, mark_of
+from streams.core.events import EventType, Feedback
 from streams.core.feedback import Impression, Impressions, Join, close, feedback_of, outcome, prune, show
 from streams.core.hashing import seeds_of
 from streams.core.layout import SLATES_KEPT
@@ -26,7 +26,7 @@ from streams.core.plan import Arrivals, Closing, Deadlines, Ints, Plan, waves_of
 from streams.core.pool import FreshPool
 from streams.core.ports import Floats, Scorer, Trial
 from streams.core.ranking import Ranked
-from streams.core.records import FeedbackRecords, SlateRecords, slate_records
+from streams.core.records import FeedbackRecords, slate_records
 from streams.core.slates import Order, Slated, rank_slates
 from streams.core.state import UserStates
 
@@ -37,44 +37,12 @@ Shares = list[tuple[Scorer, NDArray[np.bool_] | None]]  # of the events of a bat
 _DIGITS = 19  # an offset has fewer
 
 
-@dataclass
-class Effects:
-    """What a batch asks the shell to do.
-
-    Attributes:
-      ranked: slates, arm by arm.
-      feedback: records in the order of their events.
-      touched: users whose state changed, in order.
-    """
-
-    ranked: SlateRecords | tuple[()] = ()
-    feedback: FeedbackRecords | tuple[()] = ()
-    touched: dict[str, None] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def slates(self) -> list[Slate]:
-        """The slates as records, made anew at each look."""
-        return list(self.ranked)
-
-    def slate_pairs(self) -> list[tuple[bytes, bytes]]:
-        """Return keys and values of the slates to be published."""
-        return self.ranked.pairs() if self.ranked else []
-
-    def feedback_pairs(self) -> list[tuple[bytes, bytes]]:
-        """Return keys and values of the feedback to be published."""
-        return self.feedback.pairs() if self.feedback else []
-
-    def rewards(self) -> dict[str, tuple[int, float]]:
-        """Return by arm how many impressions were labelled first, and the sum of these labels."""
-        return self.feedback.rewards() if self.feedback else {}
-
-
 class Partition:
     """The states of one events partition, and what is due in it.
 
     Attributes:
       states: the rows in memory.
+      erased: offset of the event that erased a user, by mark.
     """
 
     def __init__(self, number: int, config: StepConfig, pool: FreshPool) -> None:
@@ -83,6 +51,7 @@ class Partition:
         self.pool = pool
         self.states = UserStates(config.shape, pool)
         self.deadlines = Deadlines(config.label_window_ms)
+        self.erased: dict[bytes, int] = {}
         self._rest = float(np.float32(1.0 - config.policy.exploration))  # propensity of a position not explored
 
     @property
@@ -104,6 +73,17 @@ class Partition:
         for entry in impressions:
             if not entry.revision:
                 self.deadlines.expect(user_id, entry.shown_ms)
+
+    def forget(self, user_id: str, offset: int, at_ms: int) -> Erased:
+        """Erase a user as of the event at `offset`; its row must be in memory, where there is a state that is valid."""
+        self.erased[mark_of(user_id)] = offset
+        self.deadlines.forget(user_id)
+        keys, removed = self.states.forget(user_id)
+        return Erased(user_id, offset, at_ms, keys, removed)
+
+    def is_void(self, user_id: str, last_offset: int) -> bool:
+        """Tell whether a record of a user that ends at `last_offset` was erased since; -1 asks for the user itself."""
+        return bool(self.erased) and last_offset <= self.erased.get(mark_of(user_id), -2)
 
     def plan(self, arrivals: Arrivals) -> Plan:
         """Return what records ask for, in order, with closings where the watermark passes their deadline."""
@@ -292,7 +272,7 @@ class Partition:
             versions = np.repeat([order.scorer.version for order in orders], [len(order.places) for order in orders])
             self._remember(mine, ranked, batch, slated, versions)
             name = f"{self.config.topic_key}{self.number}-"
-            effects.ranked = slate_records(plan, orders, ranked, name, self._rest, pool)
+            effects.ranked = [slate_records(plan, orders, ranked, name, self._rest, pool)]
         for entry, place in batch.unranked:
             entry.model_version = int(slated.versions[place])
             entry.propensity = slated.propensity(place, entry.position)
@@ -329,7 +309,7 @@ class Partition:
                 user = plan.users[place]
                 joined.append((place, 2, feedback_of(one, user, arm(user), inputs[place].tolist())))
         complete = np.flatnonzero(batch.stepped & ~batch.slow)
-        effects.feedback = FeedbackRecords(batch, complete, joined, batch.arm_names(complete.tolist(), self.config))
+        effects.labelled = [FeedbackRecords(batch, complete, joined, batch.arm_names(complete.tolist(), self.config))]
 
 
 def _parts(batch: Columns, config: StepConfig, scorers: Scorers, trial: Trial | None) -> Parts:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from streams.clock import Clock
 from streams.http.forward import Forwarder
-from streams.http.guard import Guard, Observe
+from streams.http.guard import Guard, Observe, may_send_for
 from streams.http.schema import MAX_SLATE, Choice, Problem, components
 from streams.http.service import ApiError, Service, decode_events
 
@@ -23,8 +23,9 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many users."
 
 _encoder = msgspec.json.Encoder()
 _choice = msgspec.json.Decoder(Choice)
-_REASONS = {400: "Not understood", 401: "No valid token", 404: "Not known", 405: "Method not allowed",
-            409: "Not possible now", 413: "Too large", 422: "Not valid", 500: "A fault of ours",
+_REASONS = {400: "Not understood", 401: "No valid token", 403: "No right to it", 404: "Not known",
+            405: "Method not allowed", 409: "Not possible now", 410: "Asked to be forgotten", 413: "Too large",
+            422: "Not valid", 500: "A fault of ours",
             503: "Not now: recovering, or Kafka does not answer"}  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def _users(app: FastAPI, service: Service, forward: Forwarder) -> None:
     async def users(limit: Limit = 50) -> Response:
         return _json(service.users(limit))
 
-    @app.get("/v1/users/{user_id}/slate", summary="The user's slate", **_answers("SlateAnswer", 503))
+    @app.get("/v1/users/{user_id}/slate", summary="The user's slate", **_answers("SlateAnswer", 410, 503))
     async def slate(request: Request, user_id: UserId, k: Size = 20, fresh: bool = False) -> Response:
         """Return the last slate. Without one, or with `fresh`, a session is opened and its first slate returned."""
         owner = service.elsewhere(user_id)
@@ -85,7 +86,7 @@ def _users(app: FastAPI, service: Service, forward: Forwarder) -> None:
 
     @app.get(
         "/v1/users/{user_id}/explanation", summary="Why the user got the last slate",
-        **_answers("Explanation", 404, 503),
+        **_answers("Explanation", 404, 410, 503),
     )  # fmt: skip
     async def explanation(request: Request, user_id: UserId) -> Response:
         """Return the state and what it rests on; for each video the parts of its score and what moved it."""
@@ -101,12 +102,14 @@ def _events(app: FastAPI, service: Service, forward: Forwarder) -> None:
 
     @app.post(
         "/v1/events", summary="Send events", status_code=202,
-        openapi_extra=_body({"oneOf": [one, many]}), **_answers("EventsAnswer", 413, 503, ok=202),
+        openapi_extra=_body({"oneOf": [one, many]}), **_answers("EventsAnswer", 403, 413, 503, ok=202),
     )  # fmt: skip
     async def events(request: Request, wait: bool = False) -> Response:
         """Take one event or an array of them; all or none. With `wait`, return the slate the last one triggers."""
         body = await request.body()
         found = decode_events(body)
+        if not all(may_send_for(request.scope, event.user_id) for event in found):
+            raise ApiError(403, "not-yours", "this token has no right to send events of that user")
         owner = service.elsewhere(found[-1].user_id) if wait else None
         if owner is not None:
             return await forward(request, body, owner)

@@ -82,6 +82,13 @@ class Board:
         self._slates = OrderedDict((key, held) for key, held in self._slates.items() if held[0] in kept)
         self._bytes = sum(len(value) for _, value in self._slates.values())
 
+    def forget(self, user_id: str) -> bool:
+        """Forget a user's last slate; return whether there was one."""
+        self._sort()
+        found = self._slates.pop(user_id.encode(), None)
+        self._bytes -= len(found[1]) if found else 0
+        return found is not None
+
     @contextmanager
     def expecting(self, event_id: str) -> Iterator[asyncio.Future[Slate]]:
         """Yield a future that holds the slate which this event triggers; enter before the event is sent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +15,26 @@ from streams.http.schema import Problem
 
 MAX_BODY_BYTES = 256 * 1024
 OPEN_PATHS = ("/healthz", "/readyz")
+EVENTS_PATH = "/v1/events"
+VIEWER = "freshloop.viewer"  # of a scope whose token is a viewer's: tells whether it is the one of a user
+_OWN_PATH = re.compile(r"/v1/users/([^/]+)/(?:slate|explanation)")
 
 Observe = Callable[[str, int, float], None]  # route, status, seconds
+
+
+def viewer_token(token: str, user_id: str) -> str:
+    """Return the bearer token that opens what belongs to one user."""
+    return hmac.new(token.encode(), f"user:{user_id}".encode(), "sha256").hexdigest()
+
+
+def may_send_for(scope: Scope, user_id: str) -> bool:
+    """Tell whether a request that came through the guard has the right to send events of a user."""
+    viewers: Callable[[str], bool] | None = scope.get(VIEWER)
+    return viewers is None or viewers(user_id)
+
+
+def _bearer(token: str) -> bytes:
+    return b"Bearer " + token.encode()
 
 
 class Guard:
@@ -23,7 +42,7 @@ class Guard:
 
     Args:
       problem: makes the answer of a refusal.
-      token: asked for except at the probes; empty asks for none.
+      token: asked for except at the probes; empty asks for none. A viewer's (`viewer_token`) opens what is its own.
       observe: told of every request.
     """
 
@@ -47,7 +66,7 @@ class Guard:
 
         headers = dict(scope["headers"])
         try:
-            refused = self._refuse(scope["path"], headers)
+            refused = self._refuse(scope, headers)
             if refused is not None:
                 await refused(scope, receive, sending)
             else:
@@ -56,10 +75,11 @@ class Guard:
             route = scope.get("route")
             self._observe(getattr(route, "path", "none"), status, self._clock.monotonic() - started)
 
-    def _refuse(self, path: str, headers: dict[bytes, bytes]) -> Response | None:
+    def _refuse(self, scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
+        path = scope["path"]
         if self._token and path not in OPEN_PATHS:
             given = headers.get(b"authorization", b"")
-            if not hmac.compare_digest(given, b"Bearer " + self._token.encode()):
+            if not hmac.compare_digest(given, _bearer(self._token)) and not self._is_viewers(scope, given):
                 answer = self._problem(401, Problem("a valid bearer token is needed", "token"))
                 answer.headers["www-authenticate"] = "Bearer"
                 return answer
@@ -67,6 +87,14 @@ class Guard:
         if not length.isdigit() or int(length) > MAX_BODY_BYTES:
             return self._too_large()
         return None
+
+    def _is_viewers(self, scope: Scope, given: bytes) -> bool:
+        """Tell whether a viewer asks with its own token; whose events it sends is looked at when they are read."""
+        if scope["path"] == EVENTS_PATH and given.startswith(b"Bearer "):
+            scope[VIEWER] = lambda user_id: hmac.compare_digest(given, _bearer(viewer_token(self._token, user_id)))
+            return True
+        mine = _OWN_PATH.fullmatch(scope["path"])
+        return mine is not None and hmac.compare_digest(given, _bearer(viewer_token(self._token, mine[1])))
 
     def _too_large(self) -> Response:
         return self._problem(413, Problem(f"a body has at most {MAX_BODY_BYTES} bytes", "too-large"))

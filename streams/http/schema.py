@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from streams.core.events import Event, Slate, Video
+from streams.core.events import BARE, Event, Slate, Video
 
 MAX_SLATE = 200
 
@@ -166,7 +166,7 @@ REQUESTS = (Event, Choice)
 _TEXT, _NUMBER, _NOTHING = {"type": "string"}, {"type": "integer"}, {"type": "null"}
 #: What `Event` checks beyond its fields, as JSON Schema.
 _EVENT_RULES = [
-    {"anyOf": [{"properties": {"type": {"const": "open"}}},
+    {"anyOf": [{"properties": {"type": {"enum": sorted(BARE)}}},
                {"required": ["video_id"], "properties": {"video_id": _TEXT}}]},
     {"anyOf": [{"required": ["slate_id", "position"], "properties": {"slate_id": _TEXT, "position": _NUMBER}},
                {"properties": {"slate_id": _NOTHING, "position": _NOTHING}}]},

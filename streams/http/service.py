@@ -145,6 +145,7 @@ class Service:
           ApiError: no slate came in time, or no fresh video is known.
         """
         asked, user_id = user_id, self._rename(user_id)
+        self._refuse_erased(user_id)
         slate = None if fresh else self._worker.board.last(user_id)
         if slate is None or not slate.items:  # an empty one is from before there were videos
             now = self._worker.clock.now_ms()
@@ -156,6 +157,10 @@ class Service:
             if slate is None:
                 raise ApiError(503, "no-slate", "no slate came in time, try again in a moment", 1)
         return self._answer(slate, k, asked)
+
+    def _refuse_erased(self, user_id: str) -> None:
+        if self._worker.owned[self._partition(user_id)].is_erased(user_id):
+            raise ApiError(410, "forgotten", "this user asked to be forgotten; a 'consent' event lets it come back")
 
     def _answer(self, slate: Slate, k: int, asked: str) -> SlateAnswer:
         if not slate.items:
@@ -222,6 +227,7 @@ class Service:
         """
         worker = self._worker
         asked, user_id = user_id, self._rename(user_id)
+        self._refuse_erased(user_id)
         owned = worker.owned[self._partition(user_id)]
         owned.load_users([user_id])
         if user_id not in owned.core.states:

@@ -24,7 +24,7 @@ from tests.faults.leader import leader_lost
 from tests.faults.rows import Plan, Row, Scenario
 from tests.faults.soak import soak
 from tests.faults.versions import half_versions, poison, swaps, trainer_killed
-from tests.faults.world import VIDEOS, Tally, World, world
+from tests.faults.world import PATIENCE_S, VIDEOS, Tally, World, world
 
 
 def run(name: str, broker: Settings, folder: Path, plan: Plan, mutant: str = "", **overrides: Any) -> Row:
@@ -110,7 +110,7 @@ def broker_paused(here: World, plan: Plan, row: Row) -> Tally:
         here.load.send(plan.events)
         here.start(failpoint=f"committed:{2 + number % 3}", mutant=here.mutant)
         with _pausing(here.broker):
-            here.await_end(timeout_s=90)
+            here.await_end(timeout_s=PATIENCE_S)
     here.mutant = ""
     return here.settle()
 
@@ -214,7 +214,7 @@ def zombie(here: World, plan: Plan, row: Row) -> Tally:
 
 
 def _await_stopped(pid: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
         assert time.monotonic() < deadline, "the worker never came to its failpoint"
         time.sleep(0.1)
@@ -323,7 +323,7 @@ def broker_restarts(here: World, plan: Plan, row: Row) -> Tally:
             embedded.down(here.broker)
         embedded.up(here.broker)
         here.load.send(200)
-        row.lost += not here.drain(90)
+        row.lost += not here.drain()
     here.stop()
     row.note, here.deaths = f"{here.deaths} restarts of the worker", 0
     return here.settle() + Tally(lost=row.lost)

@@ -134,6 +134,8 @@ def serving(settings):
 def a_rollback_needs_a_yes(page, settings):
     page.goto(f"http://127.0.0.1:{settings.console_port}/loop")
     expect(page.locator(".vrow.serving [role=cell]").first).to_have_text("v2", timeout=20_000)
+    page.get_by_role("button", name="Look now").click()
+    expect(page.get_by_role("table", name="Experiment")).to_contain_text("online", timeout=60_000)
     page.get_by_role("button", name="Roll back one").click()
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".confirm")).to_have_count(0)

@@ -12,7 +12,7 @@ from streams.clock import Clock
 from streams.http.api import make_api
 from streams.http.directory import Directory, announcements, partition_of
 from streams.http.forward import FORWARDED
-from streams.http.guard import MAX_BODY_BYTES
+from streams.http.guard import MAX_BODY_BYTES, viewer_token
 from tests.fakes import video
 from tests.served import FakeWorker, service
 
@@ -265,3 +265,31 @@ def test_an_explanation_says_what_the_state_rests_on(worker):
 def test_the_policy_of_an_arm_is_named(worker):
     ask(worker, "POST", "/v1/events", json=event(user_id="ann@popular"))
     assert ask(worker, "GET", "/v1/users/ann@popular/explanation").json()["policy"] == "popular"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "whose", "body", "status"),
+    [
+        ("GET", "/v1/users/ann/slate", "ann", None, 200),
+        ("GET", "/v1/users/bob/slate", "ann", None, 401),
+        ("GET", "/v1/users/ann%40home/slate", "ann@home", None, 200),
+        ("GET", "/v1/users", "ann", None, 401),
+        ("GET", "/v1/models", "ann", None, 401),
+        ("POST", "/v1/models/current", "ann", {"version": 1}, 401),
+        ("POST", "/v1/events", "ann", event(), 202),
+        ("POST", "/v1/events", "ann", [event(), event(event_id="e2", user_id="bob")], 403),
+        ("POST", "/v1/events", "nobody", event(), 403),
+    ],
+)
+def test_a_viewers_token_opens_what_is_the_viewers(worker, method, path, whose, body, status):
+    headers = {"authorization": f"Bearer {viewer_token('secret', whose)}"}
+    answer = ask(worker, method, path, token="secret", headers=headers, json=body)
+    assert answer.status_code == status, answer.text
+    if status > 400:
+        assert worker.published == []
+
+
+def test_a_forgotten_user_gets_no_slate_and_is_told_so(worker):
+    answer = ask(worker, "GET", "/v1/users/gone/slate")
+    assert (answer.status_code, answer.json()["code"]) == (410, "forgotten")
+    assert worker.published == []

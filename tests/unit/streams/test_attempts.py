@@ -10,6 +10,7 @@ import pytest
 from streams.attempts import Attempts
 from streams.core.layout import StateError
 from streams.gathering import Batch, cut
+from streams.journal import Journal
 from streams.turn import apply
 
 
@@ -108,14 +109,13 @@ def test_a_cut_note_is_no_note(tmp_path):
 
 
 def test_a_state_that_cannot_be_read_is_not_the_records_fault(tmp_path, make_settings):
-    def fail(plan):
+    def fail(*_):
         raise StateError("another layout")
 
     path = tmp_path / "a"
-    owned = SimpleNamespace(
-        attempts=Attempts(path), load=fail, core=SimpleNamespace(plan=lambda arrivals: arrivals, pool=None)
-    )
+    owned = SimpleNamespace(attempts=Attempts(path), journal=Journal(), apply=fail)
+    models = SimpleNamespace(serving=SimpleNamespace(online=0, frozen=-1, trial=-1, share=0.0), scorer=None, trial=None)
     for _ in range(3):
         with pytest.raises(StateError):
-            apply(owned, batch(0, 0), None, 0, make_settings())
+            apply(owned, batch(0, 0), models, 0, make_settings())
     assert Attempts(path).strikes == 0

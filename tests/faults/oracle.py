@@ -10,6 +10,7 @@ from model.registry import Registry, initial_version
 from streams.codecs import Decoder
 from streams.config import Settings
 from streams.core.events import Feedback, Slate, Video
+from streams.core.ports import Trial
 from streams.core.step import Partition
 from streams.intake import take_in
 from streams.journal import Entry
@@ -91,7 +92,8 @@ class Oracle:
         frozen = self.models.get(entry.frozen, online)
         intake = take_in(records, self._settings.partitions)
         events = [one for one in intake.events if one[2] is None or one[2].event_id not in self.poison]
-        effects = core.apply(core.plan(events), lambda arm: frozen if arm == "frozen" else online)
+        trial = Trial(self.models[entry.trial], entry.share) if entry.trial else None
+        effects = core.apply(core.plan(events), lambda arm: frozen if arm == "frozen" else online, trial)
         self.states[number].update(core.states.pack(list(effects.touched)))
         self.slates.update((_slate(value).slate_id, value) for _, value in effects.slate_pairs())
         for _, value in effects.feedback_pairs():

@@ -47,12 +47,13 @@ def latency(
     seconds: Annotated[float, typer.Option(min=5, help="Time at each load.")] = 20.0,
     rate: Annotated[float, typer.Option(min=0, help="Saturating load in events/s; 0 measures it first.")] = 0.0,
     shares: Annotated[str, typer.Option(help="Shares of the saturating load, comma-separated.")] = "0.5,0.9",
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions, all of them this worker's.")] = 4,
     as_json: Json = False,
 ) -> None:
     """Event to slate at half the saturating load and at 90 % of it: p50, p99 and p99.9."""
     from benchmarks.latency import run
 
-    _show(run([float(share) for share in shares.split(",")], seconds, rate, _say), as_json)
+    _show(run([float(share) for share in shares.split(",")], seconds, rate, partitions, _say), as_json)
 
 
 @bench_app.command()
@@ -65,3 +66,34 @@ def state(
     from benchmarks.state import run
 
     _show(run(users, rounds, _say), as_json)
+
+
+@bench_app.command()
+def train(
+    examples: Annotated[
+        int, typer.Option(min=1_000, help="Examples in the store, all gone through in a round.")
+    ] = 24_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contestant.")] = 5,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of TensorFlow for both; 0 lets it choose.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Examples per second of the trainer's step and input pipeline, against the same model in a bare loop."""
+    from model.trainer_cli import quiet_tensorflow
+
+    quiet_tensorflow(threads)
+    from benchmarks.train import run
+
+    _show(run(examples, rounds, _say), as_json)
+
+
+@bench_app.command()
+def swap(
+    swaps: Annotated[int, typer.Option(min=1, help="Versions published, one after another.")] = 5,
+    rate: Annotated[float, typer.Option(min=100, help="Events per second meanwhile.")] = 5_000.0,
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions, all of them this worker's.")] = 4,
+    as_json: Json = False,
+) -> None:
+    """p99 of slates in the seconds around a change of the model's version, against the seconds before."""
+    from benchmarks.swap import run
+
+    _show(run(swaps, rate, partitions, _say), as_json)

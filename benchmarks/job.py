@@ -67,14 +67,15 @@ def make_pool(scorer: NumpyScorer, videos: list[Video]) -> FreshPool:
     return pool
 
 
-def make_events(count: int, users: int = USERS, seed: int = 1, at_ms: int = NOW_MS) -> list[Event]:
-    """Return watch events of about 120 bytes each, users and videos drawn uniformly."""
+def make_events(count: int, users: int = USERS, seed: int = 1, at_ms: int = NOW_MS, name: str = "e") -> list[Event]:
+    """Return watch events of about 120 bytes each, users and videos drawn uniformly; `name` begins their ids."""
     rng = np.random.default_rng(seed)
     who, what = rng.integers(users, size=count), rng.integers(VIDEOS, size=count)
     watched = rng.integers(12_000, size=count)
     return [
         Event(
-            event_id=f"e{number:010d}", user_id=f"u{user}", type=EventType.WATCH, event_time_ms=at_ms + number // 20,
+            event_id=f"{name}{number:010d}", user_id=f"u{user}", type=EventType.WATCH,
+            event_time_ms=at_ms + number // 20,
             video_id=f"v{video}", watch_ms=watch, source=Source.ORGANIC,
         )
         for number, (user, video, watch) in enumerate(

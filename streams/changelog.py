@@ -131,15 +131,25 @@ async def recover(store: StateStore, topic: str, partition: int, settings: Setti
             )
         consumer.seek(tp, max(at, begin))
         read = 0
+        writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        writing.set_result(None)
         while await consumer.position(tp) < end:
             fetched = await consumer.getmany(tp, timeout_ms=500, max_records=5000)
             records = fetched.get(tp, [])
             read += len(records)
+            await writing  # one part is written while the next one is fetched
             if records:
-                store.keep({record.key: record.value for record in records if record.key[:1] == JOURNAL_KEY})
-                store.absorb([(record.key, record.value) for record in records], records[-1].offset + 1)
-                failpoints.reached("recovery-part")
+                writing = asyncio.ensure_future(asyncio.to_thread(_take, store, records))
+                if failpoints.armed("recovery-part"):
+                    await writing
+                    failpoints.reached("recovery-part")
+        await writing
         store.purge()
         return read
     finally:
         await consumer.stop()
+
+
+def _take(store: StateStore, records: list[Any]) -> None:
+    store.keep({record.key: record.value for record in records if record.key[:1] == JOURNAL_KEY})
+    store.absorb([(record.key, record.value) for record in records], records[-1].offset + 1)

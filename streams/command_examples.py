@@ -65,6 +65,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "bench pipeline": ("freshloop bench pipeline --rounds 3 --only limit,freshloop --json",),
     "bench latency": ("freshloop bench latency --seconds 30 --json",),
     "bench state": ("freshloop bench state --users 100000 --rounds 3 --json",),
+    "bench train": ("freshloop bench train --examples 12000 --rounds 3 --json",),
+    "bench swap": ("freshloop bench swap --swaps 4 --json",),
     "embed": ("freshloop embed clip.mp4 other.mp4", "freshloop embed --halves clip.mp4 other.mp4 --json"),
     "content train": ("freshloop content train --creators 300 --steps 600",),
     "content evaluate": ("freshloop content evaluate --topics 16 --seed 77 --json",),

@@ -89,10 +89,10 @@ def poison() -> None:
 
     original = Partition.apply
 
-    def apply(self, plan, scorers):
+    def apply(self, plan, *given):
         if any(event.event_id.startswith("poison") for event in plan.events):
             os.kill(os.getpid(), signal.SIGKILL)
-        return original(self, plan, scorers)
+        return original(self, plan, *given)
 
     Partition.apply = apply
 

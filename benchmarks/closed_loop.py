@@ -28,10 +28,10 @@ from producers.simulation import Setup, Simulation
 from producers.studio import Studio
 from streams.codecs import encode
 from streams.config import Settings, load_settings
+from streams.configured import make_pool, step_config
 from streams.core.ports import Scorer
 from streams.core.step import Partition
 from streams.feeds import Rewards
-from streams.worker import make_pool, step_config
 
 ARMS = ("online", "frozen", "popular", "random")
 TICK_MS = 20

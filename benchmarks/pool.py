@@ -23,13 +23,13 @@ from model.config import model_config
 from model.serving import NumpyScorer
 from model.weights import Weights
 from streams.config import Settings, load_settings
+from streams.configured import make_pool, step_config
 from streams.core.hashing import seeds_of
 from streams.core.logits import TILE
 from streams.core.ports import Floats
 from streams.core.ranking import Policy, Ranked, product
 from streams.core.slates import Order, Slated, rank_slates
 from streams.core.state import UserStates
-from streams.worker import make_pool, step_config
 
 Say = Callable[[str], None]
 SLATES, SEEN, FRESH_MS = 256, 200, 30 * 86_400_000

@@ -22,6 +22,7 @@ from streams.admin import require_topics
 from streams.app import make_app
 from streams.clock import Clock
 from streams.config import ConfigError, Settings
+from streams.configured import make_pool
 from streams.core.layout import LAYOUT
 from streams.core.migration import OLDEST
 from streams.core.ports import Scorer, Trial
@@ -30,7 +31,7 @@ from streams.http.server import bind, serve, url_of
 from streams.http.service import Service
 from streams.metrics import WorkerMetrics
 from streams.models import ServingModels
-from streams.worker import Worker, make_pool
+from streams.worker import Worker
 
 log = logging.getLogger("freshloop.worker")
 

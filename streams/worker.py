@@ -22,16 +22,14 @@ from streams import failpoints
 from streams.attempts import Attempts
 from streams.batches import BatchConsumer
 from streams.broadcast import Broadcast
-from streams.cells import indexing
 from streams.changelog import Changelog, ends_of
 from streams.clock import Clock
 from streams.codecs import BadRecord
 from streams.config import Settings
+from streams.configured import step_config
 from streams.core.layout import LAYOUT
 from streams.core.pool import FreshPool
-from streams.core.ranking import Policy
-from streams.core.state import StateShape
-from streams.core.step import Partition, StepConfig
+from streams.core.step import Partition
 from streams.erasures import Erasures
 from streams.feeds import Feeds
 from streams.gathering import Batch
@@ -39,11 +37,13 @@ from streams.http.board import Board
 from streams.http.directory import Directory, announcements
 from streams.intake import TICK, by_home, dead_letter
 from streams.journal import Entry, encode_entry
+from streams.measuring import measure
 from streams.metrics import BatchHistogram, WorkerMetrics
 from streams.models import ServingModels
 from streams.owned import OwnedPartition
 from streams.publisher import Out, Publisher
 from streams.state_store import Meta, open_store
+from streams.ticks import tick_ms
 from streams.topics import Topics
 from streams.turn import Turn, apply, parts_of
 from streams.watermark import GapError, resume_at
@@ -53,40 +53,6 @@ log = logging.getLogger("freshloop.worker")
 EXIT_FATAL = 70  # the supervisor starts the worker again
 HAND_OVER = 5  # turns of the event loop from a batch to its slates on the socket; only then is the next one applied
 POPULARITY_HALF_LIVES = 4  # older rewards weigh less than a sixteenth
-
-
-def step_config(settings: Settings, events_id: str = "") -> StepConfig:
-    """Return the core's configuration. `events_id` is the id of the events topic; slate ids begin with some of it."""
-    return StepConfig(
-        policy=Policy(
-            settings.slate_size, settings.slate_minimum, settings.threshold, settings.author_cap, settings.exploration
-        ),
-        shape=StateShape(
-            settings.hidden_size,
-            settings.recent_events,
-            settings.seen_videos,
-            positions=-(-settings.slate_size // 8) * 8,
-        ),
-        label_window_ms=int(settings.label_window_s * 1000),
-        correction_window_ms=int(settings.correction_window_s * 1000),
-        pending_kept=settings.pending_impressions,
-        latest_only=settings.slates == "latest",
-        topic_key=f"{events_id[:8]}-" if events_id else "",
-        arms=dict(settings.arms),
-        shares=tuple(settings.experiment_shares.items()),
-        experiment=settings.experiment,
-        user_limit=settings.user_events_per_minute,
-    )
-
-
-def make_pool(settings: Settings) -> FreshPool:
-    """Return an empty pool."""
-    return FreshPool(
-        settings.pool_capacity,
-        int(settings.fresh_hours * 3_600_000),
-        int(settings.popularity_half_life_s * 1000),
-        indexing(settings.index_from, settings.index_probes),
-    )
 
 
 class Worker:
@@ -271,7 +237,7 @@ class Worker:
         turn = apply(owned, part, self.models, self.feeds.videos_end, self.settings)
         owned.moved_at = self.clock.monotonic()
         failpoints.reached("batch-applied")
-        self._measure(turn, lag, owned.moved_at - started)
+        measure(self.metrics, turn, lag, owned.moved_at - started)
         if turn.entry is not None:
             owned.journalled = self.spawn(self._note(owned.changelog, turn.entry))
         owned.tail = self.spawn(self._finish(owned, turn, owned.journalled, owned.tail, ack))
@@ -356,38 +322,6 @@ class Worker:
 
     def _observe(self, histogram: BatchHistogram, stamps: NDArray[np.int64]) -> None:
         histogram.observe_many((self.clock.now_ms() - stamps) / 1000)
-
-    def _measure(self, turn: Turn, lag: int, seconds: float) -> None:
-        metrics, batch, intake, effects = self.metrics, turn.batch, turn.intake, turn.effects
-        metrics.events.inc(len(batch.records))
-        metrics.batch_size.observe(len(batch.records))
-        metrics.batch_seconds.observe(seconds)
-        metrics.slates.inc(sum(map(len, effects.ranked)))
-        metrics.feedback.inc(sum(map(len, effects.labelled)))
-        metrics.state_reads.labels("memory").inc(turn.held)
-        metrics.state_reads.labels("store").inc(turn.read)
-        metrics.rebuilt.inc(effects.counts.pop("rebuilt", 0))
-        metrics.limited.inc(effects.counts.pop("limited", 0))
-        metrics.clipped.inc(effects.counts.pop("clipped", 0))
-        metrics.lag.labels(str(batch.tp.partition)).set(lag)
-        for result, count in effects.counts.items():
-            metrics.joins.labels(str(result)).inc(count)
-        metrics.strays.inc(len(intake.strays))
-        for reason, _ in intake.dead:
-            metrics.dead_letters.labels(reason).inc()
-        for arm, (count, total) in effects.rewards().items():
-            metrics.impressions.labels(arm).inc(count)
-            metrics.reward.labels(arm).inc(total)
-
-
-def tick_ms(core: Partition, idle_s: float, now_ms: int) -> int | None:
-    """Return the timestamp of the tick that a partition needs, None for none.
-
-    Its watermark goes on from where it stands, by the time that passes without events, and never beyond the present:
-    in a replayed log of another year an idle second is a second, and no video expires because of it.
-    """
-    stamp = min(now_ms, core.watermark_ms + int(idle_s * 1000))
-    return stamp if core.due_ms is not None and core.due_ms <= stamp else None
 
 
 def drop_others(folder: Path) -> None:

@@ -9,12 +9,12 @@ from model.config import model_config
 from model.registry import Registry, initial_version
 from streams.codecs import Decoder
 from streams.config import Settings
+from streams.configured import make_pool, step_config
 from streams.core.events import Feedback, Slate, Video
 from streams.core.ports import Trial
 from streams.core.step import Partition
 from streams.intake import take_in
 from streams.journal import Entry
-from streams.worker import make_pool, step_config
 
 _video, _slate, _feedback = Decoder(Video), Decoder(Slate), Decoder(Feedback)
 

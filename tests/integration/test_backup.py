@@ -11,6 +11,7 @@ from streams.admin import create_topics
 from streams.clock import Clock
 from streams.codecs import Decoder
 from streams.config import environment
+from streams.configured import step_config
 from streams.core.events import Event, EventType, Slate, Source
 from streams.core.hashing import key64
 from streams.core.layout import steps_of, user_key
@@ -20,7 +21,6 @@ from streams.http.directory import partition_of
 from streams.main import app
 from streams.state_store import META_KEY, Meta
 from streams.topics import Topics
-from streams.worker import step_config
 from tests.fakes import video
 from tests.running import publish, read, read_all, running, worker_spec
 

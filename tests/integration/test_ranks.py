@@ -14,10 +14,10 @@ from model.inputs import exposures
 from model.metrics import MISS
 from model.registry import initial_version
 from streams.codecs import Decoder
+from streams.configured import make_pool, step_config
 from streams.core.events import Event, EventType, Slate, Video
 from streams.core.step import Partition
 from streams.topics import Topics
-from streams.worker import make_pool, step_config
 from tests.running import publish, read, running, worker_spec
 from tests.unit.model.evaluation_world import BEGINS_MS, VIDEOS, write_kuairand
 

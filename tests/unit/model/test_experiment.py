@@ -4,9 +4,9 @@ import pytest
 
 from model.experiment import Result
 from streams.config import ConfigError, load_settings
+from streams.configured import step_config
 from streams.core.columns import StepConfig
 from streams.core.events import Feedback
-from streams.worker import step_config
 
 ARMS = {"online": "online", "frozen": "frozen"}
 SHARES = {"frozen": 0.5}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from streams.core.events import EventType
 from streams.core.step import Partition
-from streams.worker import tick_ms
+from streams.ticks import tick_ms
 from tests.fakes import event
 from tests.property.test_batch_cuts import CONFIG, make_pool
 

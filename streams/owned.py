@@ -57,7 +57,7 @@ class OwnedPartition:
         self.scrubbing: asyncio.Task[None] | None = None
         self._scrubbed_at = now - SCRUB_PAUSE_S
         self._layout = layout
-        self._in_flight: dict[str, int] = {}
+        self._in_flight: dict[int, list[str]] = {}  # users by turn, until what was packed of them is stored
         core.watermark_ms = store.meta.watermark_ms
         core.erased = dict(store.erased)
         for user, impressions in store.unlabelled():
@@ -127,7 +127,6 @@ class OwnedPartition:
         erased = self.core.forget(user, offset, stamp)
         chunks = [chunk_key(user, number) for number in range(256)]  # also those of a setting that kept more
         erased.keys = list(dict.fromkeys([*erased.keys, *self.store.get(chunks)]))
-        self._in_flight.pop(user, None)
         effects.touched.pop(user, None)
         effects.erased.append(erased)
 
@@ -155,7 +154,7 @@ class OwnedPartition:
         """Return the records of a batch, None where one is withdrawn, and keep its states in memory until `written`."""
         self.turn += 1
         users = list(effects.touched)
-        self._in_flight.update(dict.fromkeys(users, self.turn))
+        self._in_flight[self.turn] = users
         packed: dict[bytes, bytes | None] = {}
         for erased in effects.erased:
             packed |= erased.records()
@@ -184,6 +183,8 @@ class OwnedPartition:
     def written(self, packed: Mapping[bytes, bytes | None], meta: Meta, turn: int, keep: int) -> None:
         """Store what the changelog has acknowledged up to a turn of `pack`, and let go of users beyond `keep`."""
         self.store.put(packed, meta)
-        self._in_flight = {user: since for user, since in self._in_flight.items() if since > turn}
+        self._in_flight = {since: users for since, users in self._in_flight.items() if since > turn}
         states = self.core.states
-        states.drop(user for user in states.oldest(keep) if user not in self._in_flight)
+        if oldest := states.oldest(keep):
+            busy = set().union(*self._in_flight.values())
+            states.drop(user for user in oldest if user not in busy)

@@ -34,6 +34,7 @@ log = logging.getLogger("freshloop.worker")
 META_KEY = b"m"
 _RECORDS = (b"u", b"s")
 _MARK = b"f"
+_MARK_BYTE = _MARK[0]
 _UNKNOWN = 1 << 62  # above every offset
 DAMAGED = "DAMAGED"  # a file with this name beside RocksDB's says that reading failed; the folder is made anew
 GATHERED = 4_000  # records between two writes, about 4 MB
@@ -127,8 +128,8 @@ class StateStore:
     def put(self, records: Mapping[bytes, bytes | None], meta: Meta) -> None:
         """Take states, chunks and marks that the changelog holds, None where one is withdrawn, and the progress."""
         self._gathered.update(records)
-        for key, value in records.items():
-            if key[:1] == _MARK:
+        for key in [key for key in records if key[0] == _MARK_BYTE]:  # a slice of each would cost five times as much
+            if (value := records[key]) is not None:
                 self._note_mark(key, value)
         self.meta = meta
         if len(self._gathered) >= GATHERED:
@@ -281,12 +282,11 @@ class StateStore:
         if key in self._marked:
             self._unmark(batch, key)
 
-    def _note_mark(self, key: bytes, value: bytes | None) -> None:
-        if key[:1] == _MARK and value is not None:
-            mark = key[1:]
-            self.erased[mark] = max(mark_offset(value), self.erased.get(mark, -1))
-            self._new_marks = self.scrub_due = True
-            self._unscrubbed.add(mark)
+    def _note_mark(self, key: bytes, value: bytes) -> None:
+        mark = key[1:]
+        self.erased[mark] = max(mark_offset(value), self.erased.get(mark, -1))
+        self._new_marks = self.scrub_due = True
+        self._unscrubbed.add(mark)
 
     def _read_marks(self) -> dict[bytes, int]:
         iterator = self._db.iteritems()

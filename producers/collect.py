@@ -7,19 +7,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from kafka import KafkaConsumer, TopicPartition
 from msgspec import structs
 
+from producers.cluster import Cluster
 from producers.cursor import CursorStore
 from producers.mapping import Mapping, id_of, key_of
 from producers.paging import Page
+from producers.sending import Sender
 from streams.codecs import BadRecord, encode
-from streams.config import Settings
 from streams.core.events import Event, Record, Video
 from streams.pseudonyms import Rename
-from streams.security import kafka_options
-
-_QUIET_MS = 2000  # a poll of a topic that has more to give is never so long without a record
 
 
 @dataclass
@@ -138,39 +135,21 @@ class TopicLog:
     """The topic that a collector publishes to.
 
     Args:
-      sender: a `producers.sending.Sender`.
       collector: its name, which its records carry in a header.
     """
 
-    def __init__(self, settings: Settings, topic: str, sender: Any, collector: str) -> None:
-        self._options, self._topic, self._sender = kafka_options(settings), topic, sender
+    def __init__(self, cluster: Cluster, topic: str, sender: Sender, collector: str) -> None:
+        self._cluster, self._topic, self._sender = cluster, topic, sender
         self._collector = collector.encode()
 
     def ends(self) -> dict[int, int]:
         """Return the end of each partition."""
-        consumer = self._consumer()
-        try:
-            return self._ends(consumer)
-        finally:
-            consumer.close()
+        return self._cluster.ends(self._topic)
 
     def published(self, since: dict[int, int]) -> list[tuple[str, str]]:
         """Return id and digest of what this collector published from these offsets on."""
-        consumer, found = self._consumer(), []
-        try:
-            ends = self._ends(consumer)
-            begins = consumer.beginning_offsets(self._partitions(consumer))
-            left = {tp for tp, first in begins.items() if max(since.get(tp.partition, 0), first) < ends[tp.partition]}
-            consumer.assign(list(left))
-            for tp in left:
-                consumer.seek(tp, max(since.get(tp.partition, 0), begins[tp]))
-            while left:
-                for records in consumer.poll(timeout_ms=_QUIET_MS).values():
-                    found += [pair for record in records if (pair := self._mine(record)) is not None]
-                left = {tp for tp in left if consumer.position(tp) < ends[tp.partition]}
-        finally:
-            consumer.close()
-        return found
+        records = self._cluster.read(self._topic, since, self.ends())
+        return [pair for record in records if (pair := self._mine(record)) is not None]
 
     def send(self, record: Record, record_id: str, digest: str) -> None:
         """Publish a record; it is acknowledged by the next flush."""
@@ -180,15 +159,6 @@ class TopicLog:
     def flush(self) -> None:
         """Wait until all is acknowledged."""
         self._sender.flush()
-
-    def _consumer(self) -> Any:
-        return KafkaConsumer(**self._options, group_id=None, enable_auto_commit=False, metrics_enabled=False)
-
-    def _partitions(self, consumer: Any) -> list[Any]:
-        return [TopicPartition(self._topic, number) for number in consumer.partitions_for_topic(self._topic) or ()]
-
-    def _ends(self, consumer: Any) -> dict[int, int]:
-        return {tp.partition: end for tp, end in consumer.end_offsets(self._partitions(consumer)).items()}
 
     def _mine(self, record: Any) -> tuple[str, str] | None:
         headers = dict(record.headers or ())

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from producers.cluster import Cluster
 from producers.collect import Collector, TopicLog
 from producers.cursor import CursorStore
 from producers.mapping import load_mapping
@@ -51,11 +52,12 @@ def collect(
 
     with (
         CursorStore(settings.data_dir / "collect" / f"{found.name}.sqlite") as store,
+        closing(Cluster(settings)) as cluster,
         closing(Sender(settings)) as sender,
         closing(Pages(found, settings.collect_token.get_secret_value(), Clock(), pause, _say)) as source,
     ):
         collector = Collector(
-            found, source, TopicLog(settings, topic, sender, found.name), store, _say, pseudonyms(settings)
+            found, source, TopicLog(cluster, topic, sender, found.name), store, _say, pseudonyms(settings)
         )
         with suppress(KeyboardInterrupt):
             collector.recover()

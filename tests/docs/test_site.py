@@ -1,8 +1,12 @@
 """The site builds with broken links as errors, and its reference holds everything there is."""
 
 import logging
+import re
+from collections import Counter
+from html import unescape
 
 import pytest
+import yaml
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 
@@ -33,6 +37,17 @@ def test_the_reference_has_every_command_setting_and_metric(site):
     assert not [name for name in Settings.model_fields if f"FRESHLOOP_{name.upper()}" not in text["settings"]]
     for metric in ("freshloop_events_total", "freshloop_trainer_rounds_total", "freshloop_simulated_reward"):
         assert f"<code>{metric}</code>" in text["metrics"]
+
+
+def test_pages_show_the_examples_that_are_tested(site):
+    text = unescape(re.sub(r"<[^>]*>", "", (site / "howto/own-data.html").read_text()))
+    for example in ("produce.py", "produce.sh", "consume.py", "consume.sh"):
+        assert (ROOT / "docs/examples" / example).read_text().strip() in text, example
+
+
+def test_no_page_is_listed_twice():
+    pages = Counter(re.findall(r"[\w/-]+\.md", str(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])))
+    assert not [page for page, count in pages.items() if count > 1]
 
 
 def test_every_setting_says_what_it_does():

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 
@@ -18,12 +16,10 @@ from streams.admin import require_topics
 from streams.codecs import BadRecord, Decoder
 from streams.config import ConfigError, Settings, load_settings
 from streams.core.events import Feedback
-from streams.security import kafka_options
+from streams.reading import read_topic
 from streams.topics import Topics
 
 _decode = Decoder(Feedback)
-_POLL_MS = 500
-_PATIENCE = 60  # polls without a record, before the end that was seen at the start
 
 
 def experiment(
@@ -59,27 +55,11 @@ def _feedback(settings: Settings) -> Iterator[Feedback]:
     Raises:
       ConfigError: the cluster does not answer in time.
     """
-    try:
-        consumer = KafkaConsumer(**kafka_options(settings), enable_auto_commit=False)
-        topic = Topics(settings).feedback
-        parts = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-        consumer.assign(parts)
-        consumer.seek_to_beginning(*parts)
-        ends = consumer.end_offsets(parts)
-        silent = 0
-        while any(consumer.position(tp) < end for tp, end in ends.items()):
-            polled = consumer.poll(timeout_ms=_POLL_MS)
-            silent = 0 if polled else silent + 1
-            if silent > _PATIENCE:
-                raise ConfigError(f"topic {topic} at {settings.bootstrap} could not be read to its end in time")
-            for record in (record for records in polled.values() for record in records):
-                try:
-                    yield _decode(record.value)
-                except BadRecord:
-                    continue  # of another schema; this command only reads
-        consumer.close()
-    except KafkaError as error:
-        raise ConfigError(f"the Kafka cluster at {settings.bootstrap} fails: {error}") from None
+    for record in read_topic(settings, Topics(settings).feedback, settings.partitions):
+        try:
+            yield _decode(record.value)
+        except BadRecord:
+            continue  # of another schema; this command only reads
 
 
 def _print(found: dict[str, Any]) -> None:

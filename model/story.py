@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
 
 from model.config import ModelConfig
 from model.registry import Registry
@@ -17,12 +12,11 @@ from model.topic import read as read_models
 from streams.codecs import BadRecord, Decoder
 from streams.config import ConfigError, Settings
 from streams.core.events import Feedback, Record, Slate, Video
-from streams.security import kafka_options
+from streams.reading import read_topic
 from streams.topics import Topics
 
 R = TypeVar("R", bound=Record)
 
-SILENCE_S = 30.0
 
 _slate, _feedback, _video = Decoder(Slate), Decoder(Feedback), Decoder(Video)
 
@@ -87,32 +81,11 @@ def _readable(decode: Decoder[R], value: bytes) -> R | None:
 
 
 def _records(settings: Settings, topic: str, partitions: int, limit: int, story: Story) -> Iterator[Any]:
-    """Yield the newest records of a topic as of now."""
-    tps = [TopicPartition(topic, number) for number in range(partitions)]
-    try:
-        consumer = KafkaConsumer(
-            **kafka_options(settings), group_id=None, enable_auto_commit=False,
-            check_crcs=False, max_poll_records=5000, metrics_enabled=False,
-        )  # fmt: skip
-        with closing(consumer):
-            consumer.assign(tps)
-            begins, ends = consumer.beginning_offsets(tps), consumer.end_offsets(tps)
-            for tp in tps:
-                start = max(begins[tp], ends[tp] - limit // partitions)
-                story.cut |= start > begins[tp]
-                consumer.seek(tp, start)
-            yield from _until(consumer, tps, ends)
-    except KafkaError as error:
-        raise ConfigError(f"topic {topic} at {settings.bootstrap} cannot be read: {error}") from None
+    """Return the newest records of a topic as of now."""
 
+    def start(begin: int, end: int) -> int:
+        at = max(begin, end - limit // partitions)
+        story.cut |= at > begin
+        return at
 
-def _until(consumer: Any, tps: Sequence[Any], ends: dict[Any, int]) -> Iterator[Any]:
-    heard = time.monotonic()
-    while any(consumer.position(tp) < ends[tp] for tp in tps):
-        for tp, records in consumer.poll(timeout_ms=500).items():
-            heard = time.monotonic()
-            for record in records:
-                if record.offset < ends[tp]:
-                    yield record
-        if time.monotonic() - heard > SILENCE_S:
-            raise ConfigError("the cluster stopped answering while a topic was read")
+    return read_topic(settings, topic, partitions, check_crcs=False, start=start)

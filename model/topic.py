@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
+from kafka import KafkaProducer
 
 from model.config import model_config
 from model.publish import Piece
 from model.registry import Registry
 from model.signature import signing_key
-from streams.config import ConfigError, Settings
-from streams.security import kafka_options, refusal
+from streams.config import Settings
+from streams.reading import read_topic
+from streams.security import kafka_options, refusals_said
 from streams.topics import Topics
 
 TIMEOUT_S = 30.0
@@ -43,15 +42,6 @@ class Snapshot:
         return sorted(found, key=lambda piece: piece.key.endswith(b"/manifest"))
 
 
-@contextmanager
-def _explained(settings: Settings) -> Iterator[None]:
-    try:
-        yield
-    except KafkaError as error:
-        said = refusal(settings, error) or f"the Kafka cluster at {settings.bootstrap} fails: {error}"
-        raise ConfigError(said) from None
-
-
 def read(settings: Settings) -> Snapshot:
     """Read the topic from its beginning to its present end.
 
@@ -59,30 +49,9 @@ def read(settings: Settings) -> Snapshot:
       ConfigError: the cluster does not answer in time.
     """
     found = Snapshot(Registry(settings.model_name, model_config(settings), kept=1 << 30, key=signing_key(settings)))
-    tp = TopicPartition(Topics(settings).models, 0)
-    with _explained(settings), closing(_consumer(settings)) as consumer:
-        consumer.assign([tp])
-        consumer.seek_to_beginning(tp)
-        end = consumer.end_offsets([tp])[tp]
-        deadline = time.monotonic() + TIMEOUT_S
-        while consumer.position(tp) < end:
-            for records in consumer.poll(timeout_ms=500).values():
-                deadline = time.monotonic() + TIMEOUT_S
-                for record in records:
-                    _take(found, record.key or b"", record.value)
-            if time.monotonic() > deadline:
-                raise ConfigError(f"topic {tp.topic} at {settings.bootstrap} could not be read to its end in time")
+    for record in read_topic(settings, Topics(settings).models, 1, check_crcs=False):  # weights have their hash
+        _take(found, record.key or b"", record.value)
     return found
-
-
-def _consumer(settings: Settings) -> KafkaConsumer:
-    return KafkaConsumer(
-        **kafka_options(settings),
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=_LARGEST,
-        check_crcs=False,  # slow in pure Python, and the weights have a hash of their own
-    )
 
 
 def _take(found: Snapshot, key: bytes, value: bytes | None) -> None:
@@ -118,6 +87,6 @@ def send(settings: Settings, batches: Sequence[Sequence[Piece]]) -> None:
       ConfigError: one was not acknowledged; what the batches before it say holds.
     """
     topic = Topics(settings).models
-    with _explained(settings), closing(connect(settings)) as producer:
+    with refusals_said(settings), closing(connect(settings)) as producer:
         for batch in batches:
             deliver(producer, topic, batch)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
 from kafka.errors import KafkaError
 
-from streams.config import ConfigError, Settings
+from streams.config import Settings
+from streams.reading import read_until, reader
 from streams.security import kafka_options
-
-_POLL_MS = 200
-_QUIET_POLLS = 150  # 30 s without a record where some must be
 
 
 class Cluster:
@@ -70,16 +68,7 @@ class Cluster:
 
     def consumer(self, starts: Mapping[TopicPartition, int]) -> Any:
         """Return a consumer without a group that stands at the given offsets."""
-        consumer = KafkaConsumer(
-            **kafka_options(self._settings),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_poll_records=5000,
-            max_partition_fetch_bytes=4 << 20,
-            fetch_max_wait_ms=100,
-            check_crcs=False,  # in pure Python it is nine tenths of the time; the broker checked them, TCP checks again
-        )
+        consumer = reader(self._settings, check_crcs=False)  # the broker checked them, TCP checks again
         consumer.assign(list(starts))
         for tp, offset in starts.items():
             consumer.seek(tp, offset)
@@ -97,14 +86,7 @@ class Cluster:
             return
         consumer = self.consumer({tp: start for tp, (start, _) in wanted.items()})
         try:
-            quiet = 0
-            while any(consumer.position(tp) < end for tp, (_, end) in wanted.items()):
-                found = consumer.poll(timeout_ms=_POLL_MS)
-                quiet = 0 if found else quiet + 1
-                if quiet == _QUIET_POLLS:
-                    raise ConfigError(f"topic {topic} at {self._settings.bootstrap} gives no records; try again")
-                for tp, records in found.items():
-                    yield from (record for record in records if record.offset < wanted[tp][1])
+            yield from read_until(consumer, {tp: end for tp, (_, end) in wanted.items()}, self._settings)
         finally:
             consumer.close()
 

@@ -25,12 +25,13 @@ from typing import Any, BinaryIO, cast
 import msgspec
 import rocksdb
 from aiokafka.partitioner import murmur2
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from streams.config import ConfigError, Settings
 from streams.core.layout import LAYOUT, StateError, pack_chunk, seen_of_chunk
 from streams.core.migration import relocated
+from streams.reading import read_topic
 from streams.security import kafka_options
 from streams.topics import Topics
 
@@ -38,7 +39,6 @@ FORMAT = 1
 FLUSH_S = 60.0
 _SIZE = struct.Struct("<I")
 _LARGEST = 4 << 20
-_SILENCE_MS = 1000
 
 
 class Head(msgspec.Struct, frozen=True, tag="head"):
@@ -255,23 +255,9 @@ def moved(row: Row) -> bytes:
 
 
 def read_all(settings: Settings, topic: str, partitions: int) -> Iterator[tuple[bytes, bytes | None]]:
-    """Yield key and value of every record that a topic holds as of now.
+    """Return key and value of every record that a topic holds as of now.
 
     Raises:
       ConfigError: the cluster does not answer.
     """
-    tps = [TopicPartition(topic, number) for number in range(partitions)]
-    try:
-        consumer = KafkaConsumer(
-            **kafka_options(settings), group_id=None, enable_auto_commit=False,
-            max_partition_fetch_bytes=_LARGEST, metrics_enabled=False,
-        )  # fmt: skip
-        with closing(consumer):
-            consumer.assign(tps)
-            consumer.seek_to_beginning(*tps)
-            ends = consumer.end_offsets(tps)
-            while any(consumer.position(tp) < ends[tp] for tp in tps):
-                for records in consumer.poll(timeout_ms=_SILENCE_MS).values():
-                    yield from ((record.key or b"", record.value) for record in records)
-    except KafkaError as error:
-        raise ConfigError(f"topic {topic} at {settings.bootstrap} cannot be read: {error}") from None
+    return ((record.key or b"", record.value) for record in read_topic(settings, topic, partitions))

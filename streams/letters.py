@@ -8,14 +8,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 
 from streams.config import Settings
 from streams.intake import RAW_ID
+from streams.reading import read_topic
 from streams.security import kafka_options
 from streams.topics import Topics
 
-POLL_MS = 500
 REPLAYED = "freshloop-replayed"  # header of a record that was driven again: the offset of its dead letter
 
 
@@ -66,17 +66,12 @@ def letter_of(record: Any) -> Letter:
 
 
 def letters(settings: Settings) -> Iterator[Letter]:
-    """Yield the letters that are there, oldest first."""
-    consumer = KafkaConsumer(**kafka_options(settings), auto_offset_reset="earliest", enable_auto_commit=False)
-    with closing(consumer):
-        tp = TopicPartition(Topics(settings).dead_letters, 0)
-        consumer.assign([tp])
-        end = consumer.end_offsets([tp])[tp]
-        consumer.seek_to_beginning(tp)
-        while consumer.position(tp) < end:
-            for record in consumer.poll(POLL_MS).get(tp, []):
-                if record.offset < end:
-                    yield letter_of(record)
+    """Yield the letters that are there, oldest first.
+
+    Raises:
+      ConfigError: the cluster does not answer.
+    """
+    return map(letter_of, read_topic(settings, Topics(settings).dead_letters, 1))
 
 
 def chosen(
@@ -107,4 +102,4 @@ def replay(settings: Settings, wanted: Sequence[Letter]) -> tuple[list[Letter], 
         ]  # fmt: skip
         for future in sent:
             future.get(60)
-    return able, [one for one in wanted if one not in able]
+    return able, [one for one in wanted if not (one.whole and one.topic in ours)]

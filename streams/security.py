@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from aiokafka.errors import TopicAuthorizationFailedError as AioTopicAuthorizationFailedError
-from kafka.errors import SaslAuthenticationFailedError, TopicAuthorizationFailedError
+from kafka.errors import KafkaError, SaslAuthenticationFailedError, TopicAuthorizationFailedError
 
 from streams.config import ConfigError, Settings
 
@@ -76,6 +78,20 @@ def refusal(settings: Settings, error: BaseException) -> str | None:
             "FRESHLOOP_KAFKA_PASSWORD"
         )
     return None
+
+
+@contextmanager
+def refusals_said(settings: Settings) -> Iterator[None]:
+    """Turn what kafka-python raises into one sentence.
+
+    Raises:
+      ConfigError: in place of a KafkaError.
+    """
+    try:
+        yield
+    except KafkaError as error:
+        said = refusal(settings, error) or f"the Kafka cluster at {settings.bootstrap} fails: {error}"
+        raise ConfigError(said) from None
 
 
 def _common(settings: Settings) -> dict[str, Any]:

@@ -10,16 +10,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
 from msgspec import to_builtins
 
 from streams.clock import Clock
 from streams.codecs import BadRecord, Decoder, encode
-from streams.config import ConfigError, Settings
+from streams.config import Settings
 from streams.core.erasure import Receipt
 from streams.core.events import Event, EventType, Source
 from streams.pseudonyms import pseudonyms
-from streams.security import kafka_options, refusal
+from streams.security import kafka_options, refusals_said
 from streams.topics import Topics
 
 TIMEOUT_S = 30.0
@@ -59,18 +58,14 @@ def forget(settings: Settings, user_id: str, wait_s: float, say: Callable[[str],
       ConfigError: the cluster fails.
     """
     topics = Topics(settings)
-    try:
-        with closing(_consumer(settings)) as consumer:
-            receipts = TopicPartition(topics.receipts, 0)
-            consumer.assign([receipts])
-            consumer.seek(receipts, consumer.end_offsets([receipts])[receipts])
-            asked = Asked(*_send(settings, topics.events, user_id, EventType.FORGET))
-            say(f"asked at {topics.events}-{asked.partition}, offset {asked.offset}; waiting for the receipts")
-            _collect(consumer, asked, wait_s)
-            return asked
-    except KafkaError as error:
-        said = refusal(settings, error) or f"the Kafka cluster at {settings.bootstrap} fails: {error}"
-        raise ConfigError(said) from None
+    with refusals_said(settings), closing(_consumer(settings)) as consumer:
+        receipts = TopicPartition(topics.receipts, 0)
+        consumer.assign([receipts])
+        consumer.seek(receipts, consumer.end_offsets([receipts])[receipts])
+        asked = Asked(*_send(settings, topics.events, user_id, EventType.FORGET))
+        say(f"asked at {topics.events}-{asked.partition}, offset {asked.offset}; waiting for the receipts")
+        _collect(consumer, asked, wait_s)
+        return asked
 
 
 def consent(settings: Settings, user_id: str) -> Asked:
@@ -79,11 +74,8 @@ def consent(settings: Settings, user_id: str) -> Asked:
     Raises:
       ConfigError: the cluster fails.
     """
-    try:
+    with refusals_said(settings):
         return Asked(*_send(settings, Topics(settings).events, user_id, EventType.CONSENT))
-    except KafkaError as error:
-        said = refusal(settings, error) or f"the Kafka cluster at {settings.bootstrap} fails: {error}"
-        raise ConfigError(said) from None
 
 
 def _send(settings: Settings, topic: str, user_id: str, kind: EventType) -> tuple[int, int]:

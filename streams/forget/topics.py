@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from streams.admin import admin_client
 from streams.changelog import OWNER_KEY
-from streams.config import ConfigError, Settings
+from streams.config import Settings
 from streams.forget.needle import Needle
+from streams.reading import QUIET_S, read_topic
 from streams.security import kafka_options
 from streams.topics import TopicSpec
 
 Say = Callable[[str], None]
-QUIET_S = 30.0
 #: Compaction as soon as the broker looks, of everything, without keeping withdrawals any longer.
 _NOW = {
     "segment.ms": "100", "min.cleanable.dirty.ratio": "0.0", "max.compaction.lag.ms": "100",
@@ -46,20 +45,10 @@ def search(settings: Settings, spec: TopicSpec, needle: Needle) -> Found:
       ConfigError: it gives no records.
     """
     found = Found()
-    partitions = [TopicPartition(spec.name, number) for number in range(spec.partitions)]
-    with closing(_consumer(settings)) as consumer:
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        ends = consumer.end_offsets(partitions)
-        heard = time.monotonic()
-        while any(consumer.position(tp) < end for tp, end in ends.items()):
-            for record in _polled(consumer):
-                heard = time.monotonic()
-                if needle.in_record(record.key, record.value, record.headers or ()):
-                    found.records += 1
-                    found.newest_ms = max(found.newest_ms, record.timestamp)
-            if time.monotonic() - heard > QUIET_S:
-                raise ConfigError(f"topic {spec.name} at {settings.bootstrap} gives no records; try again")
+    for record in read_topic(settings, spec.name, spec.partitions, check_crcs=False):
+        if needle.in_record(record.key, record.value, record.headers or ()):
+            found.records += 1
+            found.newest_ms = max(found.newest_ms, record.timestamp)
     return found
 
 
@@ -90,18 +79,6 @@ def nudge(settings: Settings, spec: TopicSpec) -> None:
         for number in range(spec.partitions):
             producer.send(spec.name, key=OWNER_KEY, value=b"compaction", partition=number)
         producer.flush(timeout=QUIET_S)
-
-
-def _consumer(settings: Settings) -> Any:
-    return KafkaConsumer(
-        **kafka_options(settings), group_id=None, enable_auto_commit=False, check_crcs=False,
-        auto_offset_reset="earliest", max_poll_records=5000, max_partition_fetch_bytes=4 << 20, fetch_max_wait_ms=100,
-    )  # fmt: skip
-
-
-def _polled(consumer: Any) -> Iterator[Any]:
-    for records in consumer.poll(timeout_ms=200).values():
-        yield from records
 
 
 def _configs(client: Any, topic: str, names: list[str], which: str) -> dict[str, str]:

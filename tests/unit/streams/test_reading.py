@@ -53,5 +53,5 @@ def test_an_empty_topic_is_not_polled():
 
 def test_silence_before_the_end_is_a_sentence_that_names_the_topic(monkeypatch):
     monkeypatch.setattr(reading, "QUIET_S", 0.01)
-    with pytest.raises(ConfigError, match="topic t at .* gives no records"):
+    with pytest.raises(ConfigError, match=r"topic t at .* gives no records"):
         list(reading.read_until(Consumer({ONE: records(0)}), {ONE: 2}, Settings()))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 
 from tests.faults.cluster import three_brokers
+from tests.faults.outcome import Tally
 from tests.faults.rows import Plan, Row
-from tests.faults.world import Tally, World
+from tests.faults.world import World
 
 
 def leader_lost(here: World, plan: Plan, row: Row) -> Tally:

@@ -21,10 +21,11 @@ from streams.config import Settings
 from streams.failpoints import POINTS
 from tests.faults.disks import broker_disk_full, state_disk_full
 from tests.faults.leader import leader_lost
+from tests.faults.outcome import Tally
 from tests.faults.rows import Plan, Row, Scenario
 from tests.faults.soak import soak
 from tests.faults.versions import half_versions, poison, swaps, trainer_killed
-from tests.faults.world import PATIENCE_S, VIDEOS, Tally, World, world
+from tests.faults.world import PATIENCE_S, VIDEOS, World, world
 
 
 def run(name: str, broker: Settings, folder: Path, plan: Plan, mutant: str = "", **overrides: Any) -> Row:

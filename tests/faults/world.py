@@ -220,10 +220,10 @@ class World:
             if not self.running(name):
                 self.start(name, mutant=self.mutant)
             if not self._comes_up(name):
-                return whole + Tally(lost=max(1, sum(self._behind().values())))
+                return whole + self._behind()
             drained = self.drain(timeout_s)
             self.stop(name)
-            whole += self.outcome.verify(self.folder(name)) if drained else Tally(lost=sum(self._behind().values()))
+            whole += self.outcome.verify(self.folder(name)) if drained else self._behind()
         return whole
 
     def _comes_up(self, name: str) -> bool:
@@ -236,9 +236,10 @@ class World:
             return False
         return True
 
-    def _behind(self) -> dict[int, int]:
+    def _behind(self) -> Tally:
+        """Return what is not committed as lost; at least one, since nothing is compared."""
         committed, ends = self.progress()
-        return {number: ends[number] - committed[number] for number in ends}
+        return Tally(lost=max(1, sum(ends.values()) - sum(committed.values())))
 
 
 @contextmanager

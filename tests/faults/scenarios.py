@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -107,51 +108,38 @@ def last_batch(here: World, plan: Plan, row: Row) -> Tally:
 
 def broker_paused(here: World, plan: Plan, row: Row) -> Tally:
     """The broker stands still for 0.6 s again and again, and the worker is killed right after a commit."""
+    java = psutil.Process(embedded.status(here.broker).pid)
     for number in range(plan.rounds):
         here.load.send(plan.events)
         here.start(failpoint=f"committed:{2 + number % 3}", mutant=here.mutant)
-        with _pausing(here.broker):
+        with _meanwhile(0.5, lambda: _pause(java)):
             here.await_end(timeout_s=PATIENCE_S)
     here.mutant = ""
     return here.settle()
 
 
-@contextmanager
-def _pausing(broker: Settings) -> Iterator[None]:
-    java = psutil.Process(embedded.status(broker).pid)
-    done = threading.Event()
-
-    def pause() -> None:
-        while not done.wait(0.5):
-            java.suspend()
-            time.sleep(0.6)
-            java.resume()
-
-    thread = threading.Thread(target=pause)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+def _pause(process: psutil.Process) -> None:
+    process.suspend()
+    time.sleep(0.6)
+    process.resume()
 
 
 @contextmanager
-def _traffic(here: World, per_second: int) -> Iterator[None]:
-    """Events all the time."""
+def _meanwhile(every_s: float, act: Callable[[], object]) -> Iterator[None]:
+    """Act again and again, with a pause between; what that raises is raised here."""
     done = threading.Event()
 
-    def send() -> None:
-        while not done.wait(0.25):
-            here.load.send(per_second // 4)
+    def again() -> None:
+        while not done.wait(every_s):
+            act()
 
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        acting = pool.submit(again)
+        try:
+            yield
+        finally:
+            done.set()
+        acting.result()
 
 
 def two_workers(here: World, plan: Plan, row: Row) -> Tally:
@@ -164,7 +152,7 @@ def two_workers(here: World, plan: Plan, row: Row) -> Tally:
     here.start("w1")
     here.await_ready("w1")
     for number in range(plan.rounds):
-        with _traffic(here, max(400, plan.events // 8)):
+        with _meanwhile(0.25, lambda: here.load.send(max(400, plan.events // 8) // 4)):
             here.start("w2")
             here.await_ready("w2")
             time.sleep(1.0)
@@ -242,7 +230,7 @@ def ends_mid_batch(here: World, plan: Plan, row: Row) -> Tally:
 
 def damage(here: World, plan: Plan, row: Row, kinds: Sequence[Callable[[Path], None]] = ()) -> Tally:
     """RocksDB's files are cut, overwritten or missing; a lock is left behind."""
-    whole, kinds = Tally(), kinds or DAMAGES
+    whole, kinds, before = Tally(), kinds or DAMAGES, here.deaths
     row.rounds = plan.rounds
     for number in range(row.rounds):
         here.load.send(plan.events)
@@ -254,7 +242,8 @@ def damage(here: World, plan: Plan, row: Row, kinds: Sequence[Callable[[Path], N
             kinds[number % len(kinds)](folder)
         here.load.send(200)
         whole += here.settle()
-    row.note, here.deaths = f"{here.deaths} ends when a read found the damage, rebuilt by the restart", 0
+    row.note = f"{here.deaths - before} ends when a read found the damage, rebuilt by the restart"
+    here.deaths = before
     return whole
 
 
@@ -293,7 +282,7 @@ DAMAGES = (_overwrite_sst, _cut_sst, _overwrite_manifest, _lose_sst, _stale_lock
 
 def wiped_topics(here: World, plan: Plan, row: Row) -> Tally:
     """Kafka's topics are deleted and made again while the data folder stays."""
-    whole = Tally()
+    whole, worlds = Tally(), [here]
     for _ in range(plan.rounds):
         here.load.send(plan.events)
         here.start()
@@ -303,11 +292,13 @@ def wiped_topics(here: World, plan: Plan, row: Row) -> Tally:
         delete_topics(here.settings)
         count, mutant = here.load.count, here.mutant
         here = World(here.settings, here.supervisor, plan.seed)
+        worlds.append(here)
         here.mutant = mutant
         here.load.count = count
         here.load.send(plan.events)
         whole += here.settle()
     row.events = here.load.count
+    row.died += sum(one.deaths for one in worlds[1:])  # `run` counts those of the first
     return whole
 
 

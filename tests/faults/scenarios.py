@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import signal
 import threading
 import time
@@ -20,6 +19,7 @@ from deploy import broker as embedded
 from streams.admin import delete_topics
 from streams.config import Settings
 from streams.failpoints import POINTS
+from tests.faults.damage import damage, overwrite_manifest
 from tests.faults.disks import broker_disk_full, state_disk_full
 from tests.faults.leader import leader_lost
 from tests.faults.outcome import Tally
@@ -79,7 +79,7 @@ def mixed(here: World, plan: Plan, row: Row) -> Tally:
     here.more_to_come = True
     for part, rounds in ((broker_paused, 1), (swaps, 1), (ends_mid_batch, 2)):
         part(here, replace(plan, rounds=rounds), row)
-    damage(here, plan, row, (_overwrite_manifest,))  # the kind that is found without reading every state
+    damage(here, plan, row, (overwrite_manifest,))  # the kind that is found without reading every state
     failpoints(here, plan, row, ("recovery-part", "changelog-part"))
     here.more_to_come, row.rounds = False, 7
     return here.settle()
@@ -228,58 +228,6 @@ def ends_mid_batch(here: World, plan: Plan, row: Row) -> Tally:
     return here.settle()
 
 
-def damage(here: World, plan: Plan, row: Row, kinds: Sequence[Callable[[Path], None]] = ()) -> Tally:
-    """RocksDB's files are cut, overwritten or missing; a lock is left behind."""
-    whole, kinds, before = Tally(), kinds or DAMAGES, here.deaths
-    row.rounds = plan.rounds
-    for number in range(row.rounds):
-        here.load.send(plan.events)
-        here.start()
-        here.await_ready()
-        here.drain()
-        here.stop()
-        for folder in here.folder().glob("p*"):
-            kinds[number % len(kinds)](folder)
-        here.load.send(200)
-        whole += here.settle()
-    row.note = f"{here.deaths - before} ends when a read found the damage, rebuilt by the restart"
-    here.deaths = before
-    return whole
-
-
-def _sst(folder: Path) -> Path:
-    return max(folder.glob("*.sst"), key=lambda path: path.stat().st_size)
-
-
-def _cut_sst(folder: Path) -> None:
-    path = _sst(folder)
-    with path.open("r+b") as file:
-        file.truncate(path.stat().st_size // 2)
-
-
-def _overwrite_sst(folder: Path) -> None:
-    path = _sst(folder)
-    with path.open("r+b") as file:
-        file.seek(path.stat().st_size // 4)
-        file.write(b"\xa5" * (path.stat().st_size // 4))
-
-
-def _overwrite_manifest(folder: Path) -> None:
-    for path in folder.glob("MANIFEST-*"):
-        path.write_bytes(b"nothing of the kind")
-
-
-def _lose_sst(folder: Path) -> None:
-    _sst(folder).unlink()
-
-
-def _stale_lock(folder: Path) -> None:
-    (folder / "LOCK").write_text("12345")
-
-
-DAMAGES = (_overwrite_sst, _cut_sst, _overwrite_manifest, _lose_sst, _stale_lock)
-
-
 def wiped_topics(here: World, plan: Plan, row: Row) -> Tally:
     """Kafka's topics are deleted and made again while the data folder stays."""
     whole, worlds = Tally(), [here]
@@ -354,8 +302,3 @@ CONTROLS = {
     "epoch": "zombie",
     "journal": "swaps",
 }
-
-
-def clean(folder: Path) -> None:
-    """Remove what runs left."""
-    shutil.rmtree(folder, ignore_errors=True)

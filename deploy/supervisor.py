@@ -108,9 +108,12 @@ class Supervisor:
         missing = [name for name in spec.depends if name not in self._children]
         if missing:
             raise SupervisorError(f"{spec.name} needs {missing[0]}, which was not started")
-        if spec.name in self._children and not self._children[spec.name].exited:
-            raise SupervisorError(f"{spec.name} runs already")
-        self._children.pop(spec.name, None)
+        if (known := self._children.get(spec.name)) is not None:
+            if known.spec.restart == "never":
+                self._look(known, time.monotonic())  # it may have ended and nobody has polled since
+            if not known.exited:
+                raise SupervisorError(f"{spec.name} runs already")
+            del self._children[spec.name]  # the new one comes last in the order of starts
         child = _Child(spec, self._spawn(spec), time.monotonic())
         self._children[spec.name] = child
         if spec.ready is not None:

@@ -62,10 +62,10 @@ def _run_all(wanted: list[str], args: argparse.Namespace, broker: Settings, fold
         )
         try:
             row = run(scenario, broker, folder, plan, mutant=name if name in CONTROLS else "")
+            failed |= row.red != (name in CONTROLS)
         except Exception as error:  # what breaks off is a red row, and the others still run
-            row = Row(name, rounds, lost=1, note=repr(error))
+            row, failed = Row(name, rounds, lost=1, note=repr(error)), True  # a control's too: it compared nothing
         row.name = f"control: no {name}" if name in CONTROLS else name
-        failed |= row.red != (name in CONTROLS)
         rows.append(row)
         print(
             f"{row.name:32}" + "".join(f"{getattr(row, column):>9}" for column in COLUMNS) + f"  {row.note}", flush=True

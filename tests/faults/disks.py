@@ -12,8 +12,9 @@ from pathlib import Path
 
 from deploy import broker as embedded
 from tests.conftest import free_ports
+from tests.faults.outcome import Tally
 from tests.faults.rows import Plan, Row
-from tests.faults.world import Tally, World
+from tests.faults.world import World
 
 SKIPPED = "skipped: only root may mount a small disk"
 

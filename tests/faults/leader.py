@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.faults.cluster import three_brokers
+from tests.faults.outcome import Tally
 from tests.faults.rows import Plan, Row
-from tests.faults.world import Tally, World
+from tests.faults.world import World
 
 
 def leader_lost(here: World, plan: Plan, row: Row) -> Tally:
@@ -20,11 +21,11 @@ def leader_lost(here: World, plan: Plan, row: Row) -> Tally:
         there.await_ready()
         for number in range(plan.rounds):
             cluster.await_in_sync(topics)
-            sending = threading.Thread(target=there.load.send, args=(plan.events,))
-            sending.start()
-            leader = cluster.leader(topics[number % 2], number % cluster.settings.partitions)
-            cluster.kill(leader)
-            sending.join()
+            with ThreadPoolExecutor(1) as pool:
+                sending = pool.submit(there.load.send, plan.events)
+                leader = cluster.leader(topics[number % 2], number % cluster.settings.partitions)
+                cluster.kill(leader)
+            sending.result()
             row.lost += not there.drain(90)
             cluster.start(leader)
         cluster.await_in_sync(topics)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.faults.world import Tally, World
+from tests.faults.outcome import Tally
+from tests.faults.world import World
 
 
 @dataclass(frozen=True)

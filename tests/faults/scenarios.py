@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,12 +19,14 @@ from deploy import broker as embedded
 from streams.admin import delete_topics
 from streams.config import Settings
 from streams.failpoints import POINTS
+from tests.faults.damage import damage, overwrite_manifest
 from tests.faults.disks import broker_disk_full, state_disk_full
 from tests.faults.leader import leader_lost
+from tests.faults.outcome import Tally
 from tests.faults.rows import Plan, Row, Scenario
 from tests.faults.soak import soak
 from tests.faults.versions import half_versions, poison, swaps, trainer_killed
-from tests.faults.world import PATIENCE_S, VIDEOS, Tally, World, world
+from tests.faults.world import PATIENCE_S, VIDEOS, World, world
 
 
 def run(name: str, broker: Settings, folder: Path, plan: Plan, mutant: str = "", **overrides: Any) -> Row:
@@ -77,7 +79,7 @@ def mixed(here: World, plan: Plan, row: Row) -> Tally:
     here.more_to_come = True
     for part, rounds in ((broker_paused, 1), (swaps, 1), (ends_mid_batch, 2)):
         part(here, replace(plan, rounds=rounds), row)
-    damage(here, plan, row, (_overwrite_manifest,))  # the kind that is found without reading every state
+    damage(here, plan, row, (overwrite_manifest,))  # the kind that is found without reading every state
     failpoints(here, plan, row, ("recovery-part", "changelog-part"))
     here.more_to_come, row.rounds = False, 7
     return here.settle()
@@ -106,51 +108,38 @@ def last_batch(here: World, plan: Plan, row: Row) -> Tally:
 
 def broker_paused(here: World, plan: Plan, row: Row) -> Tally:
     """The broker stands still for 0.6 s again and again, and the worker is killed right after a commit."""
+    java = psutil.Process(embedded.status(here.broker).pid)
     for number in range(plan.rounds):
         here.load.send(plan.events)
         here.start(failpoint=f"committed:{2 + number % 3}", mutant=here.mutant)
-        with _pausing(here.broker):
+        with _meanwhile(0.5, lambda: _pause(java)):
             here.await_end(timeout_s=PATIENCE_S)
     here.mutant = ""
     return here.settle()
 
 
-@contextmanager
-def _pausing(broker: Settings) -> Iterator[None]:
-    java = psutil.Process(embedded.status(broker).pid)
-    done = threading.Event()
-
-    def pause() -> None:
-        while not done.wait(0.5):
-            java.suspend()
-            time.sleep(0.6)
-            java.resume()
-
-    thread = threading.Thread(target=pause)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+def _pause(process: psutil.Process) -> None:
+    process.suspend()
+    time.sleep(0.6)
+    process.resume()
 
 
 @contextmanager
-def _traffic(here: World, per_second: int) -> Iterator[None]:
-    """Events all the time."""
+def _meanwhile(every_s: float, act: Callable[[], object]) -> Iterator[None]:
+    """Act again and again, with a pause between; what that raises is raised here."""
     done = threading.Event()
 
-    def send() -> None:
-        while not done.wait(0.25):
-            here.load.send(per_second // 4)
+    def again() -> None:
+        while not done.wait(every_s):
+            act()
 
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        acting = pool.submit(again)
+        try:
+            yield
+        finally:
+            done.set()
+        acting.result()
 
 
 def two_workers(here: World, plan: Plan, row: Row) -> Tally:
@@ -163,7 +152,7 @@ def two_workers(here: World, plan: Plan, row: Row) -> Tally:
     here.start("w1")
     here.await_ready("w1")
     for number in range(plan.rounds):
-        with _traffic(here, max(400, plan.events // 8)):
+        with _meanwhile(0.25, lambda: here.load.send(max(400, plan.events // 8) // 4)):
             here.start("w2")
             here.await_ready("w2")
             time.sleep(1.0)
@@ -239,60 +228,9 @@ def ends_mid_batch(here: World, plan: Plan, row: Row) -> Tally:
     return here.settle()
 
 
-def damage(here: World, plan: Plan, row: Row, kinds: Sequence[Callable[[Path], None]] = ()) -> Tally:
-    """RocksDB's files are cut, overwritten or missing; a lock is left behind."""
-    whole, kinds = Tally(), kinds or DAMAGES
-    row.rounds = plan.rounds
-    for number in range(row.rounds):
-        here.load.send(plan.events)
-        here.start()
-        here.await_ready()
-        here.drain()
-        here.stop()
-        for folder in here.folder().glob("p*"):
-            kinds[number % len(kinds)](folder)
-        here.load.send(200)
-        whole += here.settle()
-    row.note, here.deaths = f"{here.deaths} ends when a read found the damage, rebuilt by the restart", 0
-    return whole
-
-
-def _sst(folder: Path) -> Path:
-    return max(folder.glob("*.sst"), key=lambda path: path.stat().st_size)
-
-
-def _cut_sst(folder: Path) -> None:
-    path = _sst(folder)
-    with path.open("r+b") as file:
-        file.truncate(path.stat().st_size // 2)
-
-
-def _overwrite_sst(folder: Path) -> None:
-    path = _sst(folder)
-    with path.open("r+b") as file:
-        file.seek(path.stat().st_size // 4)
-        file.write(b"\xa5" * (path.stat().st_size // 4))
-
-
-def _overwrite_manifest(folder: Path) -> None:
-    for path in folder.glob("MANIFEST-*"):
-        path.write_bytes(b"nothing of the kind")
-
-
-def _lose_sst(folder: Path) -> None:
-    _sst(folder).unlink()
-
-
-def _stale_lock(folder: Path) -> None:
-    (folder / "LOCK").write_text("12345")
-
-
-DAMAGES = (_overwrite_sst, _cut_sst, _overwrite_manifest, _lose_sst, _stale_lock)
-
-
 def wiped_topics(here: World, plan: Plan, row: Row) -> Tally:
     """Kafka's topics are deleted and made again while the data folder stays."""
-    whole = Tally()
+    whole, worlds = Tally(), [here]
     for _ in range(plan.rounds):
         here.load.send(plan.events)
         here.start()
@@ -302,11 +240,13 @@ def wiped_topics(here: World, plan: Plan, row: Row) -> Tally:
         delete_topics(here.settings)
         count, mutant = here.load.count, here.mutant
         here = World(here.settings, here.supervisor, plan.seed)
+        worlds.append(here)
         here.mutant = mutant
         here.load.count = count
         here.load.send(plan.events)
         whole += here.settle()
     row.events = here.load.count
+    row.died += sum(one.deaths for one in worlds[1:])  # `run` counts those of the first
     return whole
 
 
@@ -362,8 +302,3 @@ CONTROLS = {
     "epoch": "zombie",
     "journal": "swaps",
 }
-
-
-def clean(folder: Path) -> None:
-    """Remove what runs left."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -7,8 +7,9 @@ import time
 import numpy as np
 import psutil
 
+from tests.faults.outcome import Tally
 from tests.faults.rows import Plan, Row
-from tests.faults.world import VIDEOS, Tally, World
+from tests.faults.world import VIDEOS, World
 
 PER_SECOND = 250
 TURN_S = 10.0  # between two samples

@@ -16,8 +16,9 @@ from model.weights import to_bytes
 from streams.core.layout import header_of
 from streams.failpoints import POINTS
 from tests.fakes import event
+from tests.faults.outcome import Tally
 from tests.faults.rows import Plan, Row
-from tests.faults.world import VIDEOS, Tally, World
+from tests.faults.world import VIDEOS, World
 from tests.versions import NAME, grown, manifest, pieces, serve
 
 KILLS = ("slates-published", "journal-written", "changelog-published")
@@ -57,9 +58,12 @@ def swaps(here: World, plan: Plan, row: Row) -> Tally:
 
 def _alive(here: World) -> set[int]:
     """Return the model versions of the states as the changelog has them."""
-    here.read_outputs()
+    here.outcome.read()
     found = [
-        header_of(value) for records in here.changelog.values() for key, value in records.items() if key[:1] == b"u"
+        header_of(value)
+        for records in here.outcome.changelog.values()
+        for key, value in records.items()
+        if key[:1] == b"u"
     ]
     return {head.model_version for head in found if head.steps}
 
@@ -70,7 +74,7 @@ def poison(here: World, plan: Plan, row: Row) -> Tally:
     for number in range(plan.rounds):
         here.load.send(plan.events // 2)
         bad = event(f"u{number}", number=number, at=10_000 + number, event_id=f"poison-{number}")
-        here.oracle.poison |= {bad.event_id}
+        here.outcome.oracle.poison |= {bad.event_id}
         here.load.send_one(bad)
         here.load.send(plan.events // 2)
         here.start(mutant="poison")
@@ -145,8 +149,8 @@ def trainer_killed(here: World, plan: Plan, row: Row) -> Tally:
         row.lost += not here.drain()
     here.stop()
     found = here.settle()
-    made = {entry.online for entries in here.oracle.journal.values() for entry in entries}
-    row.note = f"{len(here.oracle.models) - 1} whole versions, {len(made)} served at last count"
+    made = {entry.online for entries in here.outcome.oracle.journal.values() for entry in entries}
+    row.note = f"{len(here.outcome.oracle.models) - 1} whole versions, {len(made)} served at last count"
     return found + Tally(lost=row.lost)
 
 

@@ -1,4 +1,4 @@
-"""Topics, workers and load of one scenario, and the comparison with the oracle."""
+"""Topics, workers and load of one scenario."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import rocksdb
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from deploy.scrape import scrape
@@ -24,78 +22,18 @@ from model.publish import Piece
 from streams.admin import create_topics, require_topics
 from streams.codecs import Decoder, encode
 from streams.config import Settings, load_settings
-from streams.core.events import Feedback, Slate
-from streams.core.layout import is_unlabelled
 from streams.http.directory import Announcement
-from streams.intake import TICK
-from streams.journal import JOURNAL_KEY, decode_entry
-from streams.state_store import META_KEY, Meta
 from streams.topics import Topics
 from tests.conftest import free_ports
 from tests.fakes import video
 from tests.faults.load import Load
-from tests.faults.oracle import Oracle
+from tests.faults.outcome import Outcome, Tail, Tally
 from tests.running import environment, publish, worker_spec
 from tests.versions import pieces, serve
 
 VIDEOS = 60
 PATIENCE_S = 150.0  # a machine may be busy; what has a limit of its own is measured against that
-slate_of, feedback_of, announcement_of = Decoder(Slate), Decoder(Feedback), Decoder(Announcement)
-meta_of = msgspec.msgpack.Decoder(Meta).decode
-
-
-@dataclass
-class Tally:
-    """What differs from the oracle: missing, there and not expected, and of another content."""
-
-    lost: int = 0
-    doubled: int = 0
-    differs: int = 0
-
-    def compare(self, what: str, found: dict, expected: dict) -> None:
-        """Count the differences of two mappings, and show a few."""
-        lost, doubled = expected.keys() - found.keys(), found.keys() - expected.keys()
-        differs = [key for key, value in expected.items() if key in found and found[key] != value]
-        self.lost, self.doubled, self.differs = (
-            self.lost + len(lost), self.doubled + len(doubled), self.differs + len(differs)
-        )  # fmt: skip
-        for verdict, keys in (("lost", lost), ("doubled", doubled), ("differs", differs)):
-            for key in list(keys)[:2]:
-                print(f"{what} {verdict}: {key!r}", file=sys.stderr)
-                if verdict == "differs":
-                    print(f"  found    {found[key]!r:.1000}\n  expected {expected[key]!r:.1000}", file=sys.stderr)
-
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(self.lost + other.lost, self.doubled + other.doubled, self.differs + other.differs)
-
-    def __bool__(self) -> bool:
-        return bool(self.lost or self.doubled or self.differs)
-
-
-class Tail:
-    """Reads a topic on from where it was."""
-
-    def __init__(self, settings: Settings, topic: str) -> None:
-        count = next(spec.partitions for spec in Topics(settings).specs() if spec.name == topic)
-        self._partitions = [TopicPartition(topic, number) for number in range(count)]
-        self._settings = settings
-        self._at = dict.fromkeys(self._partitions, 0)
-
-    def read(self) -> dict[int, list[Any]]:
-        """Return the records that came since the last call, by partition."""
-        found: dict[int, list[Any]] = {tp.partition: [] for tp in self._partitions}
-        with closing(KafkaConsumer(bootstrap_servers=self._settings.bootstrap, enable_auto_commit=False)) as consumer:
-            consumer.assign(self._partitions)
-            ends = consumer.end_offsets(self._partitions)
-            for tp in self._partitions:
-                consumer.seek(tp, self._at[tp])
-            deadline = time.monotonic() + 60
-            while any(consumer.position(tp) < ends[tp] for tp in self._partitions):
-                assert time.monotonic() < deadline, f"{self._partitions[0].topic} cannot be read to its end"
-                for tp, records in consumer.poll(500, max_records=5000).items():
-                    found[tp.partition] += records
-            self._at = {tp: consumer.position(tp) for tp in self._partitions}
-        return found
+announcement_of = Decoder(Announcement)
 
 
 class World:
@@ -114,22 +52,9 @@ class World:
         publish(settings, videos=[video(number, published_ms=_now_ms() - 1000 - number) for number in range(VIDEOS)])
         prefix = f"{self.ids[self.topics.events][:8]}-"
         self.load = Load(settings, prefix, users, VIDEOS, seed)
-        self._tails = {
-            name: Tail(settings, name)
-            for name in (
-                self.topics.events, self.topics.recommendations, self.topics.feedback, self.topics.dead_letters,
-                self.topics.states, self.topics.videos, self.topics.workers,
-                self.topics.models,
-            )
-        }  # fmt: skip
-        self.oracle = Oracle(settings, self.ids[self.topics.events])
-        self._slates: dict[str, bytes] = {}
-        self._feedback: dict[tuple[str, int, int, bool], bytes] = {}
-        self._dead: set[tuple[int, int]] = set()
-        self.changelog: dict[int, dict[bytes, bytes]] = {number: {} for number in range(settings.partitions)}
-        self._pending: dict[int, list[Any]] = {number: [] for number in range(settings.partitions)}
+        self.outcome = Outcome(settings, self.ids[self.topics.events])
+        self._announced = Tail(settings, self.topics.workers)
         self._owner_of: dict[bytes, str] = {}
-        self._wrong = Tally()
         self._specs: dict[str, ChildSpec] = {}
         self.mutant, self.broker = "", settings
         self.more_to_come = False
@@ -202,7 +127,7 @@ class World:
 
     def _owners(self) -> set[str]:
         """Return who announced each partition last."""
-        for record in self._tails[self.topics.workers].read()[0]:
+        for record in self._announced.read()[0]:
             self._owner_of[record.key] = announcement_of(record.value).worker
         return set(self._owner_of.values()) if len(self._owner_of) == self.settings.partitions else set()
 
@@ -282,35 +207,7 @@ class World:
             time.sleep(0.8)
         return False
 
-    # -- comparison -------------------------------------------------------------------------------------------------
-
-    def verify(self, name: str = "w1") -> Tally:
-        """Compare everything that was published so far, and a stopped worker's store, with the oracle."""
-        metas = {number: self._meta(name, number) for number in range(self.settings.partitions)}
-        tally = Tally()
-        self.read_outputs()
-        for number, records in self._tails[self.topics.events].read().items():
-            self._pending[number] += records
-            applied = [record for record in self._pending[number] if record.offset < metas[number].applied_through]
-            rest = self._pending[number] = self._pending[number][len(applied) :]
-            tally.lost += sum(tuple(record.headers) != TICK for record in rest)
-            if applied:
-                self.oracle.feed(number, applied)
-        tally.compare("slates", self._slates, self.oracle.slates)
-        tally.compare("feedback", self._feedback, self.oracle.feedback)
-        tally.compare("dead letters", dict.fromkeys(self._dead), dict.fromkeys(self.oracle.dead))
-        for number in range(self.settings.partitions):
-            records = self._store(name, number)
-            marks = {key[1:] for key in records if key[:1] == b"d"}
-            found = {key: value for key, value in records.items() if key[:1] in (b"u", b"s")}
-            tally.compare("store", found, self.oracle.states[number])
-            tally.compare("changelog", self.changelog[number], self.oracle.states[number])  # as compaction keeps it
-            tally.compare(
-                "marks",
-                dict.fromkeys(marks),
-                {key[1:]: None for key, value in found.items() if key[:1] == b"u" and is_unlabelled(value)},
-            )
-        return tally + self._wrong
+    # -- the end ----------------------------------------------------------------------------------------------------
 
     def settle(self, name: str = "w1", timeout_s: float = PATIENCE_S) -> Tally:
         """Drain, stop, compare; then once more with the data folder wiped."""
@@ -323,10 +220,10 @@ class World:
             if not self.running(name):
                 self.start(name, mutant=self.mutant)
             if not self._comes_up(name):
-                return whole + Tally(lost=max(1, sum(self._behind().values())))
+                return whole + self._behind()
             drained = self.drain(timeout_s)
             self.stop(name)
-            whole += self.verify(name) if drained else Tally(lost=sum(self._behind().values()))
+            whole += self.outcome.verify(self.folder(name)) if drained else self._behind()
         return whole
 
     def _comes_up(self, name: str) -> bool:
@@ -339,48 +236,10 @@ class World:
             return False
         return True
 
-    def _behind(self) -> dict[int, int]:
+    def _behind(self) -> Tally:
+        """Return what is not committed as lost; at least one, since nothing is compared."""
         committed, ends = self.progress()
-        return {number: ends[number] - committed[number] for number in ends}
-
-    def read_outputs(self) -> None:
-        """Take over what was published since the last call."""
-        for records in self._tails[self.topics.recommendations].read().values():
-            for record in records:
-                slate_id = slate_of(record.value).slate_id
-                first = self._slates.setdefault(slate_id, record.value)
-                self._wrong.compare("slates again", {slate_id: record.value}, {slate_id: first})
-        for records in self._tails[self.topics.feedback].read().values():
-            for record in records:
-                one = feedback_of(record.value)
-                key = one.impression_id, one.revision, one.offset, one.provisional
-                first = self._feedback.setdefault(key, record.value)
-                self._wrong.compare("feedback again", {key: record.value}, {key: first})
-        for number, records in self._tails[self.topics.states].read().items():
-            self.changelog[number].update((r.key, r.value) for r in records if r.key[:1] in (b"u", b"s"))
-            for record in records:
-                if record.key[:1] == JOURNAL_KEY:
-                    self.oracle.note(number, decode_entry(record.value))
-        self.oracle.take_models(self._tails[self.topics.models].read()[0])
-        self.oracle.videos += self._tails[self.topics.videos].read()[0]
-        for record in self._tails[self.topics.dead_letters].read()[0]:
-            headers = dict(record.headers)
-            self._dead.add((int(headers["partition"]), int(headers["offset"])))
-
-    def _store(self, name: str, number: int) -> dict[bytes, bytes]:
-        db = rocksdb.DB(str(self.folder(name) / f"p{number}"), rocksdb.Options(create_if_missing=False), read_only=True)
-        items = db.iteritems()
-        items.seek_to_first()
-        found = dict(items)
-        del items
-        db.close()
-        return found
-
-    def _meta(self, name: str, number: int) -> Meta:
-        if not (self.folder(name) / f"p{number}").exists():
-            return Meta()
-        value = self._store(name, number).get(META_KEY)
-        return meta_of(value) if value else Meta()
+        return Tally(lost=max(1, sum(ends.values()) - sum(committed.values())))
 
 
 @contextmanager

@@ -56,6 +56,11 @@ def producer(broker):
     found.close()
 
 
+@pytest.fixture
+def world():
+    return World(viewers=60, videos=200, topics=12, authors=40)
+
+
 def send(producer, settings, world, count):
     """Send `count` new feedback records, by user to two partitions."""
     topics = Topics(settings)
@@ -88,6 +93,13 @@ def rounds(found, count, polls=100):
     raise AssertionError(f"{len(done)} of {count} rounds in {polls} polls")
 
 
+def teach(found, producer, settings, world):
+    """Send what one round needs and return that round."""
+    send(producer, settings, world, 400)
+    (done,) = rounds(found, 1)
+    return done
+
+
 def settle(found, polls=10):
     """Poll without a round being due."""
     assert all(found.step() is None for _ in range(polls))
@@ -109,13 +121,11 @@ def published(settings):
     return registry
 
 
-def test_from_nothing_to_versions_and_on_after_a_restart(settings, producer):
-    world = World(viewers=60, videos=200, topics=12, authors=40)
+def test_from_nothing_to_versions_and_on_after_a_restart(settings, producer, world):
     send(producer, settings, world, 400)
     with trainer(settings) as (found, metrics):
         (first,) = rounds(found, 1)
-        send(producer, settings, world, 400)
-        (second,) = rounds(found, 1)
+        second = teach(found, producer, settings, world)
         assert first.verdict.accepted
         assert second.verdict.accepted
         assert metrics.get_sample_value("freshloop_trainer_rounds_total", {"result": "accepted"}) == 2
@@ -137,8 +147,7 @@ def test_from_nothing_to_versions_and_on_after_a_restart(settings, producer):
         assert metrics.get_sample_value("freshloop_trainer_records_total", {"result": "new"}) == 800 - through
         assert found.net.steps == first.steps + second.steps  # the optimiser goes on
         np.testing.assert_array_equal(found.net.export()["gru.kernel"], current.weights["gru.kernel"])
-        send(producer, settings, world, 400)
-        (third,) = rounds(found, 1)
+        third = teach(found, producer, settings, world)
         assert third.new <= 1200 - through
 
     registry = published(settings)
@@ -147,12 +156,10 @@ def test_from_nothing_to_versions_and_on_after_a_restart(settings, producer):
     assert sum(manifest.trained_through_offsets.values()) == manifest.trained_through > through
 
 
-def test_after_a_rollback_the_next_round_starts_from_the_older_version(settings, producer):
-    world = World(viewers=60, videos=200, topics=12, authors=40)
+def test_after_a_rollback_the_next_round_starts_from_the_older_version(settings, producer, world):
     with trainer(settings) as (found, _):
-        for _ in range(2):
-            send(producer, settings, world, 400)
-            rounds(found, 1)
+        teach(found, producer, settings, world)
+        teach(found, producer, settings, world)
         learned = len(found.store.replay(10_000, np.random.default_rng(0)))
         registry = published(settings)
         back = current_record(settings.model_name, registry.named.epoch + 1, 1, "tried by a test")
@@ -161,8 +168,7 @@ def test_after_a_rollback_the_next_round_starts_from_the_older_version(settings,
         settle(found)
         np.testing.assert_array_equal(found.net.export()["gru.kernel"], registry.version(1).weights["gru.kernel"])
         assert 0 < len(found.store.replay(10_000, np.random.default_rng(0))) < learned
-        send(producer, settings, world, 400)
-        rounds(found, 1)
+        teach(found, producer, settings, world)
     registry = published(settings)
     assert (registry.current().number, registry.current().manifest.parent) == (3, 1)
     newest = registry.manifests
@@ -170,20 +176,16 @@ def test_after_a_rollback_the_next_round_starts_from_the_older_version(settings,
     assert newest[3].trained_through < newest[2].trained_through + 480
 
 
-def test_a_refused_round_is_recorded_and_the_incumbent_serves_on(settings, producer):
-    world = World(viewers=60, videos=200, topics=12, authors=40)
+def test_a_refused_round_is_recorded_and_the_incumbent_serves_on(settings, producer, world):
     with trainer(settings) as (found, metrics):
-        send(producer, settings, world, 400)
-        rounds(found, 1)
+        teach(found, producer, settings, world)
         found.learner.options = replace(found.learner.options, margin=-10.0)  # nothing is that much better
-        send(producer, settings, world, 400)
-        (refused,) = rounds(found, 1)
+        refused = teach(found, producer, settings, world)
         assert not refused.verdict.accepted
         assert metrics.get_sample_value("freshloop_trainer_rounds_total", {"result": "refused"}) == 1
         settle(found)  # the same examples are not tried again at once
         found.learner.options = replace(found.learner.options, margin=10.0)
-        send(producer, settings, world, 400)
-        (third,) = rounds(found, 1)
+        third = teach(found, producer, settings, world)
         assert third.new > 400  # those of the refused round are trained on again
     registry = published(settings)
     assert registry.current().number == 3
@@ -201,12 +203,10 @@ def name(producer, settings, version):
     producer.flush()
 
 
-def test_a_rollback_during_a_round_drops_the_candidate(settings, producer):
-    world = World(viewers=60, videos=200, topics=12, authors=40)
+def test_a_rollback_during_a_round_drops_the_candidate(settings, producer, world):
     with trainer(settings) as (found, _):
-        for _ in range(2):
-            send(producer, settings, world, 400)
-            rounds(found, 1)
+        teach(found, producer, settings, world)
+        teach(found, producer, settings, world)
         learn = found.learner.round
 
         def overtaken():
@@ -215,26 +215,22 @@ def test_a_rollback_during_a_round_drops_the_candidate(settings, producer):
             return done
 
         found.learner.round = overtaken
-        send(producer, settings, world, 400)
-        (dropped,) = rounds(found, 1)
+        dropped = teach(found, producer, settings, world)
         found.learner.round = learn
         registry = published(settings)
         assert dropped.weights is None
         assert (registry.current().number, registry.named.reason) == (1, "by another hand")
         assert registry.manifests[3].evaluation.reason.startswith("refused: version 1 was put into service")
         np.testing.assert_array_equal(found.net.export()["gru.kernel"], registry.current().weights["gru.kernel"])
-        send(producer, settings, world, 400)
-        rounds(found, 1)
+        teach(found, producer, settings, world)
     registry = published(settings)
     assert (registry.current().number, registry.current().manifest.parent) == (4, 1)
 
 
-def test_of_two_hands_with_one_epoch_the_first_in_the_topic_wins(settings, producer):
-    world = World(viewers=60, videos=200, topics=12, authors=40)
+def test_of_two_hands_with_one_epoch_the_first_in_the_topic_wins(settings, producer, world):
     with trainer(settings) as (found, _):
-        for _ in range(2):
-            send(producer, settings, world, 400)
-            rounds(found, 1)
+        teach(found, producer, settings, world)
+        teach(found, producer, settings, world)
         say = found._outbox.name
 
         def late(current):
@@ -242,20 +238,17 @@ def test_of_two_hands_with_one_epoch_the_first_in_the_topic_wins(settings, produ
             say(current)
 
         found._outbox.name = late
-        send(producer, settings, world, 400)
-        rounds(found, 1)
+        teach(found, producer, settings, world)
         found._outbox.name = say
         registry = published(settings)
         assert (registry.current().number, registry.named.epoch) == (1, 3)
         np.testing.assert_array_equal(found.net.export()["gru.kernel"], registry.current().weights["gru.kernel"])
-        send(producer, settings, world, 400)
-        rounds(found, 1)
+        teach(found, producer, settings, world)
     assert (published(settings).current().number, published(settings).current().manifest.parent) == (4, 1)
 
 
-def test_a_version_that_lowers_the_live_reward_is_taken_back_by_itself(settings, producer):
+def test_a_version_that_lowers_the_live_reward_is_taken_back_by_itself(settings, producer, world):
     settings = settings.model_copy(update={"canary_share": 0.5, "canary_labels": 2000})
-    world = World(viewers=60, videos=200, topics=12, authors=40)
 
     def live(count, effect):
         """Send feedback as the workers would make it: each user's slates come from the version of its bucket."""
@@ -271,10 +264,8 @@ def test_a_version_that_lowers_the_live_reward_is_taken_back_by_itself(settings,
         producer.flush()
 
     with trainer(settings) as (found, _):
-        send(producer, settings, world, 400)
-        rounds(found, 1)  # nothing served before it: version 1 needs no trial
-        send(producer, settings, world, 400)
-        rounds(found, 1)
+        teach(found, producer, settings, world)  # nothing served before it: version 1 needs no trial
+        teach(found, producer, settings, world)
         named = published(settings).named
         assert (named.version, named.canary, named.share) == (1, 2, 0.5)
         live(250, -0.2)
@@ -283,8 +274,7 @@ def test_a_version_that_lowers_the_live_reward_is_taken_back_by_itself(settings,
         assert (registry.named.version, registry.named.canary) == (1, 0)
         assert registry.named.reason.startswith("version 2 is taken back: mean label")
         np.testing.assert_array_equal(found.net.export()["gru.kernel"], registry.current().weights["gru.kernel"])
-        send(producer, settings, world, 400)
-        rounds(found, 1)
+        teach(found, producer, settings, world)
         registry = published(settings)
         assert (registry.named.version, registry.named.canary, registry.manifests[3].parent) == (1, 3, 1)
     with trainer(settings) as (found, _):  # a restart in the middle of a trial
@@ -299,12 +289,12 @@ def test_a_version_that_lowers_the_live_reward_is_taken_back_by_itself(settings,
 
 
 @pytest.mark.timeout(300)  # a niced process on a busy machine
-def test_the_process_publishes_serves_metrics_and_ends_on_sigterm(settings, producer):
+def test_the_process_publishes_serves_metrics_and_ends_on_sigterm(settings, producer, world):
     (port,) = free_ports(1)
     argv = (sys.executable, "-m", "streams.main", "trainer", "--metrics-port", str(port))
     with subprocess.Popen(argv, env=os.environ | environment(settings), stderr=subprocess.PIPE, text=True) as process:
         try:
-            send(producer, settings, World(viewers=60, videos=200, topics=12, authors=40), 400)
+            send(producer, settings, world, 400)
             deadline = time.monotonic() + 240
             while not (scrape(port) or {}).get(("freshloop_trainer_model_version", ())):
                 assert time.monotonic() < deadline
@@ -335,9 +325,8 @@ def test_a_mistake_is_one_sentence(make_settings, monkeypatch):
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_what_cannot_be_read_is_counted_and_passed_over(settings, producer):
+def test_what_cannot_be_read_is_counted_and_passed_over(settings, producer, world):
     topics = Topics(settings)
-    world = World(viewers=60, videos=200, topics=12, authors=40)
     producer.send(topics.feedback, key=b"u", value=b"\xc1 noise", partition=0)
     producer.send(topics.videos, key=b"v", value=b"\xc1 noise")
     send(producer, settings, world, 400)

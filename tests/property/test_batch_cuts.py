@@ -113,16 +113,21 @@ class Shell:
             self.applied, self.watermark = events[-1][0] + 1, self.core.watermark_ms
 
 
+def run_in_parts(shell, events, sizes) -> None:
+    """Run batches of these sizes in turn, until all events are applied."""
+    start, turn = 0, 0
+    while start < len(events):
+        size = sizes[turn % len(sizes)]
+        shell.run(events[start : start + size])
+        start, turn = start + size, turn + 1
+
+
 @settings(deadline=None, max_examples=60)
 @given(histories(), st.lists(st.integers(1, 9), min_size=1, max_size=20))
 def test_cut_into_batches_changes_nothing(events, cuts):
     whole, cut = Shell(), Shell()
     whole.run(events)
-    start, turn = 0, 0
-    while start < len(events):
-        size = cuts[turn % len(cuts)]
-        cut.run(events[start : start + size])
-        start, turn = start + size, turn + 1
+    run_in_parts(cut, events, cuts)
     assert whole.store == cut.store
     assert whole.slates == cut.slates
     assert Counter(map(encode, whole.feedback)) == Counter(map(encode, cut.feedback))
@@ -170,11 +175,7 @@ def test_cut_into_batches_changes_nothing_with_an_index(events, cuts):
     indexing = Indexing(20, lambda expected, slots, keys: CellIndex(expected, slots, keys, 2))
     whole, cut = Shell(make_pool(LARGE, indexing)), Shell(make_pool(LARGE, indexing))
     whole.run(events)
-    start, turn = 0, 0
-    while start < len(events):
-        size = cuts[turn % len(cuts)]
-        cut.run(events[start : start + size])
-        start, turn = start + size, turn + 1
+    run_in_parts(cut, events, cuts)
     assert whole.pool.encoded(whole.scorer).index is not None
     assert whole.store == cut.store
     assert whole.slates == cut.slates

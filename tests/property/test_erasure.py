@@ -18,7 +18,7 @@ from streams.core.step import Partition
 from streams.owned import OwnedPartition
 from streams.state_store import META_KEY, Meta, StateStore
 from tests.fakes import FakeScorer, event
-from tests.property.test_batch_cuts import CONFIG, KINDS, make_pool
+from tests.property.test_batch_cuts import CONFIG, KINDS, make_pool, run_in_parts
 
 RIGHTS = [EventType.FORGET, EventType.CONSENT]
 
@@ -109,11 +109,7 @@ def test_batches_may_be_cut_anywhere(events, cuts):
     def check(folder):
         whole, cut = Shell(folder), Shell(folder)
         whole.run(events)
-        start, turn = 0, 0
-        while start < len(events):
-            size = cuts[turn % len(cuts)]
-            cut.run(events[start : start + size])
-            start, turn = start + size, turn + 1
+        run_in_parts(cut, events, cuts)
         assert whole.state() == cut.state()
         assert (whole.slates, whole.sent) == (cut.slates, cut.sent)
 

@@ -61,6 +61,14 @@ def test_a_child_that_is_not_restarted_stays_down_and_may_be_started_anew(parts)
     parts.start(spec)
 
 
+def test_a_child_that_has_ended_unseen_may_be_started_anew(parts):
+    spec = ChildSpec("a", python("import sys; sys.exit(5)"), restart="never")
+    first = parts.start(spec)
+    wait_for(lambda: not parts.running())  # nobody polls
+    assert parts.start(spec) != first
+    assert events(parts, 1) == [("exited", 5)]
+
+
 def test_backoff_grows_to_its_bound(parts, monkeypatch):
     monkeypatch.setattr(module, "MAX_BACKOFF_S", 2.0)
     parts.start(ChildSpec("a", python("")))

@@ -10,7 +10,7 @@ from streams.core.pool import FreshPool
 from streams.core.state import UserStates
 from streams.state_store import DAMAGED, META_KEY, DamagedStore, Meta, StateStore, StoreError, open_store
 from tests.fakes import event
-from tests.faults.scenarios import DAMAGES
+from tests.faults.damage import DAMAGES
 from tests.unit.core.packed import RECORD
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,23 +29,6 @@ from streams.publisher import BATCH_BYTES, fill
 
 Ints = NDArray[np.int64]
 IN_FLIGHT = 4
-
-
-@dataclass
-class Done:
-    """What feedback records are made of."""
-
-    plan: Plan
-    numbers: NDArray[np.float16]
-    flags: NDArray[np.uint16]
-    ratios: NDArray[np.float64]
-    masks: Ints
-    codes: Ints
-
-
-def steps_codes(events: list[Any]) -> Ints:
-    """Return the codes of the events' types."""
-    return np.array([event.type.code for event in events], np.int64)
 
 
 class Limit:
@@ -78,8 +60,7 @@ class Limit:
         ranked = self._best(hidden)
         orders = [Order("online", "online", self.scorer, every)]
         slates = slate_records(plan, orders, ranked, f"{self.number}-", 0.9, self.pool)
-        done = Done(plan, steps.numbers, steps.flags, steps.ratios, steps.masks, steps_codes(events))
-        feedback = FeedbackRecords(done, every, [], ["online"] * len(events))
+        feedback = FeedbackRecords(plan, steps, every, [], ["online"] * len(events))
         return slates.pairs(), feedback.pairs(), self._changelog(keys, rows)
 
     def _rows_of(self, keys: list[bytes]) -> Ints:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from streams.core.logits import TILE
+from streams.core.logits import TILE, product
 from streams.core.ports import Floats
-from streams.core.ranking import product
 
 
 def padded(rows: Floats) -> Floats:

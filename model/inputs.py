@@ -124,7 +124,7 @@ class Inputs:
         self.names = (*counts, "rate", "duration", "since", *signals)
         self._signals = len(signals)
         self.logs = np.array([name in counts for name in self.names])
-        self.context_names = (*CONTEXT, *(f"surface_{one}" for one in _SURFACES)) if surfaces else CONTEXT
+        self.context_names = (*CONTEXT, *(f"surface_{one}" for one in SURFACES)) if surfaces else CONTEXT
         self.size = 0
         self._grow(size)
         self._table: Floats = np.zeros((len(self.names), size), np.float32)
@@ -226,7 +226,7 @@ class Inputs:
             values = [np.log1p(len(history.items)), gap, float(recent[-1]), sum(recent) / len(recent)]
         values += [np.sin(hour), np.cos(hour)]
         if self.surfaces:
-            values += [float(request.surface == one) for one in _SURFACES]
+            values += [float(request.surface == one) for one in SURFACES]
         return np.array(values, np.float32)
 
     # Learning
@@ -313,7 +313,7 @@ class Inputs:
             history.add(item, positive, at)
 
 
-_SURFACES = (0, 1, 2, 4, 6)  # those of KuaiRand that are large enough to learn of
+SURFACES = (0, 1, 2, 4, 6)  # those of KuaiRand that are large enough to learn of
 
 
 def _gram(log: Log, out: Floats) -> None:

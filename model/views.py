@@ -12,11 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.datasets import UNKNOWN, Content
-from model.inputs import HOUR_MS, Exposure, Request
+from model.inputs import HOUR_MS, SURFACES, Exposure, Request
 from streams.core.ports import Floats
 from streams.core.signals import History, recency
-
-SURFACES = (0, 1, 2, 4, 6)
 
 
 @dataclass(frozen=True)

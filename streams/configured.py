@@ -35,10 +35,11 @@ def step_config(settings: Settings, events_id: str = "") -> StepConfig:
 
 
 def make_pool(settings: Settings) -> FreshPool:
-    """Return an empty pool."""
+    """Return an empty pool; one whose seen videos are bits never asks an index, and has none."""
+    start = settings.index_from if step_config(settings).shape.by_key(settings.pool_capacity) else 0
     return FreshPool(
         settings.pool_capacity,
         int(settings.fresh_hours * 3_600_000),
         int(settings.popularity_half_life_s * 1000),
-        indexing(settings.index_from, settings.index_probes),
+        indexing(start, settings.index_probes),
     )

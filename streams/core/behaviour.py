@@ -47,12 +47,14 @@ class Steps:
       flags: uint16 [B], the other features as bits.
       ratios: float64 [B], watch ratios in [0, 5] before rounding.
       masks: int64 [B], what happened, a bit for each `EventType.code`.
+      codes: int64 [B], of the events' own types.
     """
 
     numbers: NDArray[np.float16]
     flags: NDArray[np.uint16]
     ratios: NDArray[np.float64]
     masks: NDArray[np.int64]
+    codes: NDArray[np.int64]
 
 
 def steps_of(events: list[Event], durations: NDArray[np.int64], kinds: NDArray[np.int64]) -> Steps:
@@ -65,7 +67,8 @@ def steps_of(events: list[Event], durations: NDArray[np.int64], kinds: NDArray[n
     count = len(events)
     watched = np.array([-1 if event.watch_ms is None else event.watch_ms for event in events], np.int64)
     stated = np.array([event.duration_ms or 0 for event in events], np.int64)
-    masks = np.left_shift(1, np.fromiter([event.type.code for event in events], np.int64, count))
+    codes = np.fromiter([event.type.code for event in events], np.int64, count)
+    masks = np.left_shift(1, codes)
     for place, event in enumerate(events):
         if event.actions:
             masks[place] |= _mask_of(event.actions)
@@ -85,7 +88,7 @@ def steps_of(events: list[Event], durations: NDArray[np.int64], kinds: NDArray[n
         flags |= values.astype(np.uint16) << np.uint16(_FLAG_BIT[name])
     for flag in _FLAGS:
         flags |= ((masks >> flag.code) & 1).astype(np.uint16) << np.uint16(_FLAG_BIT[f"is_{flag.value}"])
-    return Steps(numbers, flags, ratios, masks)
+    return Steps(numbers, flags, ratios, masks, codes)
 
 
 _KINDS = list(Kind)

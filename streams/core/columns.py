@@ -61,7 +61,7 @@ class Columns:
 
     Attributes:
       rows, slots, keys: int64 [N]: row of the user; slot (-1: not known) and key of the video (0: none).
-      numbers, flags: the stored form of the steps, complete once their wave has passed.
+      steps: of the events; `numbers` and `flags`, their stored form, are complete once their wave has passed.
       stepped, slated, replayed: bool [N].
       limited: places of events beyond their user's limit; they are in no wave.
       joined: what slow joins made, by event; closed: what closings made, and before which event.
@@ -80,12 +80,11 @@ class Columns:
             self.keys[place] = 0 if video_id is None else key64(video_id)
         known = self.slots >= 0
         self.durations = np.where(known, pool.durations_ms[self.slots], 0)
-        steps = steps_of(events, self.durations, np.where(known, pool.kinds[self.slots], 0))
-        self.numbers, self.flags, self.ratios, self.masks = steps.numbers, steps.flags, steps.ratios, steps.masks
-        self.codes = np.fromiter([event.type.code for event in events], np.int64, count)
-        self.taste = _TASTE[self.codes]
-        self.opens = self.codes == EventType.OPEN.code
-        self.seen = _MARKS[self.codes] & (self.keys != 0)
+        self.steps = steps_of(events, self.durations, np.where(known, pool.kinds[self.slots], 0))
+        self.numbers, self.flags, codes = self.steps.numbers, self.steps.flags, self.steps.codes
+        self.taste = _TASTE[codes]
+        self.opens = codes == EventType.OPEN.code
+        self.seen = _MARKS[codes] & (self.keys != 0)
         self.times = np.fromiter([event.event_time_ms for event in events], np.int64, count)
         self.words = event_words(event_keys([event.event_id for event in events]))
         self.stepped = np.zeros(count, bool)
@@ -117,8 +116,8 @@ class Columns:
 
     def _slow(self, states: UserStates) -> NDArray[np.bool_]:
         """Return which events need the join one by one: those of slates, and those of users with something open."""
-        slow: NDArray[np.bool_] = self.codes == EventType.IMPRESSION.code
-        slow |= np.fromiter([event.slate_id is not None for event in self.plan.events], bool, len(self.codes))
+        slow: NDArray[np.bool_] = self.steps.codes == EventType.IMPRESSION.code
+        slow |= np.fromiter([event.slate_id is not None for event in self.plan.events], bool, len(slow))
         if self.plan.closings or slow.any():
             busy = np.concatenate([self.rows[slow], states.rows(list(self.plan.closings))])
             slow |= np.isin(self.rows, busy)

@@ -54,6 +54,10 @@ class StateShape:
         """Bytes of a slate's explored positions as bits."""
         return -(-self.positions // 8)
 
+    def by_key(self, slots: int) -> bool:
+        """Tell whether bits over a pool's slots would take more than the keys of the seen videos do."""
+        return (slots + 7) // 8 > 4 * (self.chunks + 1) * self.chunk
+
 
 @lru_cache
 def row_type(shape: StateShape) -> np.dtype[Any]:

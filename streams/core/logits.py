@@ -15,6 +15,19 @@ Ints = NDArray[np.int64]
 TILE = 64  # rows of one matrix product; a fixed shape keeps a row's result independent of the batch around it
 
 
+def product(queries: Floats, keys: Floats) -> Floats:
+    """Return logits [B, N] of queries [B, D] and keys [N, D], computed in tiles of 64 rows, the last padded."""
+    out = np.empty((len(queries), len(keys)), np.float32)
+    for start in range(0, len(queries), TILE):
+        tile = queries[start : start + TILE]
+        if len(tile) < TILE:
+            padded = np.zeros((TILE, queries.shape[1]), np.float32)
+            padded[: len(tile)] = tile
+            tile = padded
+        out[start : start + TILE] = (tile @ keys.T)[: len(queries) - start]
+    return out
+
+
 class Logits(Protocol):
     """Logits [B, N] of B slates and N videos."""
 

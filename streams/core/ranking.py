@@ -80,10 +80,6 @@ class Ranked:
         chance = float(self.chance[row])
         return Row(self.slots[row, :count], self.logits[row, :count], [(position, chance) for position in positions])
 
-    def part(self, rows: slice) -> Ranked:
-        """Return some rows."""
-        return Ranked(self.slots[rows], self.logits[rows], self.count[rows], self.explored[rows], self.chance[rows])
-
     def __iter__(self) -> Iterator[Row]:
         return (self[row] for row in range(len(self)))
 
@@ -99,25 +95,6 @@ def joined_slates(parts: Sequence[Ranked]) -> Ranked:
         np.concatenate([part.explored for part in parts]),
         np.concatenate([part.chance for part in parts]),
     )
-
-
-def tiles(rows: Floats) -> Iterator[tuple[int, Floats]]:
-    """Yield the first row and 64 rows of each tile, the last padded with zeros."""
-    for start in range(0, len(rows), TILE):
-        tile = rows[start : start + TILE]
-        if len(tile) < TILE:
-            padded = np.zeros((TILE, rows.shape[1]), np.float32)
-            padded[: len(tile)] = tile
-            tile = padded
-        yield start, tile
-
-
-def product(queries: Floats, keys: Floats) -> Floats:
-    """Return logits [B, N] of queries [B, D] and keys [N, D], computed in tiles of 64 rows."""
-    out = np.empty((len(queries), len(keys)), np.float32)
-    for start, tile in tiles(queries):
-        out[start : start + TILE] = (tile @ keys.T)[: len(queries) - start]
-    return out
 
 
 def rank(logits: Floats, allowed: Bools, authors: Ints, policy: Policy, seeds: NDArray[np.uint64]) -> Ranked:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, overload
+from typing import Any, overload
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.behaviour import BEHAVIOUR_SIZE, expand, labels_of
+from streams.core.behaviour import BEHAVIOUR_SIZE, Steps, expand, labels_of
 from streams.core.events import CERTAIN, EventType, Feedback, Record, Slate
 from streams.core.plan import Plan
 from streams.core.pool import FreshPool
@@ -209,32 +209,24 @@ def _explored(ranked: Ranked) -> list[list[int]]:
     return [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
-class Stepped(Protocol):
-    """What feedback of a batch is made of; see `streams.core.columns`."""
-
-    plan: Plan
-    numbers: NDArray[np.float16]
-    flags: NDArray[np.uint16]
-    ratios: NDArray[np.float64]
-    masks: Ints
-    codes: Ints
-
-
 class FeedbackRecords(Sequence[Feedback]):
     """Feedback of a batch: outcomes that are complete in themselves, and what was joined one by one.
 
     Args:
+      steps: of all events of the plan.
       places: int64 [M], events whose outcome is complete in itself, ascending; `arms` [M], of their users.
       joined: other records, by the event that they belong behind; those of closings with their rank before it.
     """
 
-    def __init__(self, batch: Stepped, places: Ints, joined: list[tuple[int, int, Feedback]], arms: list[str]) -> None:
-        self._plan, self._arms = batch.plan, arms
+    def __init__(
+        self, plan: Plan, steps: Steps, places: Ints, joined: list[tuple[int, int, Feedback]], arms: list[str]
+    ) -> None:
+        self._plan, self._arms = plan, arms
         self._places: list[int] = places.tolist()
-        self._labels: list[float] = labels_of(batch.ratios[places], batch.masks[places]).tolist()
-        self._ratios: list[float] = batch.ratios[places].tolist()
-        self._names = [_NAMES[code] for code in batch.codes[places].tolist()]
-        self._inputs: Floats = expand(batch.numbers[places], batch.flags[places])
+        self._labels: list[float] = labels_of(steps.ratios[places], steps.masks[places]).tolist()
+        self._ratios: list[float] = steps.ratios[places].tolist()
+        self._names = [_NAMES[code] for code in steps.codes[places].tolist()]
+        self._inputs: Floats = expand(steps.numbers[places], steps.flags[places])
         order: list[tuple[int, int, int]] = [(place, 2, row) for row, place in enumerate(self._places)]
         order += [(place, rank, ~row) for row, (place, rank, _) in enumerate(joined)]
         self._joined = [record for _, _, record in joined]

@@ -69,9 +69,8 @@ class UserStates:
         self._unplaced: dict[int, set[int]] = {}  # rows that saw a video which has no slot, by seen key
         self.impressions: dict[int, Impressions] = {}
         self.table: NDArray[Any] = np.zeros(0, row_type(shape))
-        width = (pool.capacity + 7) // 8
-        self.by_key = width > 4 * (shape.chunks + 1) * shape.chunk
-        self.seen_bits = np.zeros((0, 0 if self.by_key else width), np.uint8)
+        self.by_key = shape.by_key(pool.capacity)
+        self.seen_bits = np.zeros((0, 0 if self.by_key else (pool.capacity + 7) // 8), np.uint8)
         self.has_open = np.zeros(0, bool)
         self._used = np.zeros(0, np.int64)
         self._turn = 0

@@ -281,7 +281,7 @@ class Partition:
         touched = plan.users if not batch.replayed.any() else [
             user for user, replayed in zip(plan.users, batch.replayed.tolist(), strict=True) if not replayed
         ]  # fmt: skip
-        beyond = (batch.ratios >= MAX_WATCH_RATIO) & batch.taste & ~batch.replayed
+        beyond = (batch.steps.ratios >= MAX_WATCH_RATIO) & batch.taste & ~batch.replayed
         effects.counts["clipped"] += int(beyond.sum())
         effects.counts["replayed"] += len(plan.users) - len(touched)
         effects.touched = dict.fromkeys(touched)
@@ -310,7 +310,8 @@ class Partition:
                 user = plan.users[place]
                 joined.append((place, 2, feedback_of(one, user, arm(user), inputs[place].tolist())))
         complete = np.flatnonzero(batch.stepped & ~batch.slow)
-        effects.labelled = [FeedbackRecords(batch, complete, joined, batch.arm_names(complete.tolist(), self.config))]
+        arms = batch.arm_names(complete.tolist(), self.config)
+        effects.labelled = [FeedbackRecords(plan, batch.steps, complete, joined, arms)]
 
 
 def _parts(batch: Columns, config: StepConfig, scorers: Scorers, trial: Trial | None) -> Parts:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from streams.core.hashing import seeds_of
-from streams.core.ranking import Policy, product, rank
+from streams.core.logits import product
+from streams.core.ranking import Policy, rank
 
 
 def slate(logits, policy, allowed=None, authors=None, offset=0):

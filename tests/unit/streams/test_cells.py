@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 
 from streams.cells import CellIndex
+from streams.config import load_settings
+from streams.configured import make_pool
+from tests.fakes import FakeScorer, video
 
 COUNT, SIZE = 6000, 12
 
@@ -63,3 +66,10 @@ def test_fewer_than_wanted_are_filled_up(space):
     found = CellIndex(expected, slots[:5], keys[:5], 12).search(queries[:2], 64)
     assert found.shape == (2, 64)
     assert sorted(found[0][found[0] >= 0].tolist()) == slots[:5].tolist()
+
+
+@pytest.mark.parametrize(("capacity", "indexed"), [(34_816, False), (34_824, True)])
+def test_a_pool_has_an_index_only_where_slates_ask_one(capacity, indexed):
+    pool = make_pool(load_settings(pool_capacity=capacity, index_from=8))
+    pool.add([video(number) for number in range(16)])
+    assert (pool.encoded(FakeScorer()).index is not None) == indexed

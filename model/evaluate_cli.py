@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.table import Table
 from model import datasets
 from model.datasets import Dataset
 from model.evaluate_config import DEFAULT, load_config
+from model.trainer_cli import quiet_tensorflow
 from streams.clock import Clock
 from streams.config import ConfigError, load_settings
 
@@ -71,7 +71,9 @@ def evaluate(
     stream: Annotated[
         list[Path] | None, typer.Option(help="What is judged; several, in order. [default: of the data folder]")
     ] = None,
-    config: Annotated[Path, typer.Option(help="TOML file of the hyper-parameters.")] = DEFAULT,
+    config: Annotated[
+        Path, typer.Option(help="TOML file of the hyper-parameters.", show_default="model/evaluate.toml")
+    ] = DEFAULT,
     seeds: Annotated[str, typer.Option(help="Comma-separated.")] = "1",
     surfaces: Annotated[bool, typer.Option(help="Use the surface of the request (tab) in ranking.")] = True,
     baselines: Annotated[bool, typer.Option(help="Run the plain baselines beside the model.")] = True,
@@ -93,7 +95,6 @@ def evaluate(
     co-occurrence stay as after the warm-up, users' own states advance. Online: all of it follows the stream. Exit
     code 1: a score was not finite.
     """
-    os.putenv("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it from C
     clock = Clock()
     began = clock.monotonic()
     settings = load_config(config, log_format.value)
@@ -108,6 +109,7 @@ def evaluate(
             data = _known(log_format, warm, features, stream or [])
         if data.damaged:
             print(f"freshloop: {data.damaged} damaged lines are left out", file=sys.stderr)
+        quiet_tensorflow(threads=0)  # as many as it likes
         result = _run(data, settings, chosen, surfaces, baselines, counting, bar)
     result = {
         "format": log_format.value, **result, "seeds": chosen, "users": len(data.users), "items": len(data.items),

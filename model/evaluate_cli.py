@@ -109,7 +109,7 @@ def evaluate(
             data = _known(log_format, warm, features, stream or [])
         if data.damaged:
             print(f"freshloop: {data.damaged} damaged lines are left out", file=sys.stderr)
-        quiet_tensorflow(threads=0)  # as many as it likes
+        quiet_tensorflow()
         result = _run(data, settings, chosen, surfaces, baselines, counting, bar)
     result = {
         "format": log_format.value, **result, "seeds": chosen, "users": len(data.users), "items": len(data.items),

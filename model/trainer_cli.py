@@ -126,19 +126,20 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics) -> Iterator[Train
         intake.close()
 
 
-def quiet_tensorflow(threads: int, niceness: int = 0) -> None:
+def quiet_tensorflow(threads: int | None = None, niceness: int = 0) -> None:
     """Import TensorFlow without its greetings on stderr.
 
     Args:
-      threads: that it may compute on.
+      threads: that it may compute on; None leaves them as they are.
       niceness: given to this thread and those threads, once the import is over.
     """
     os.putenv("TF_CPP_MIN_LOG_LEVEL", "3")
     with _stderr_closed():
         import tensorflow as tf
 
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        if threads is not None:  # can only be said before TensorFlow's first operation
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
         os.nice(niceness)
         tf.constant(0.0)  # its threads begin now
 

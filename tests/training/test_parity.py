@@ -7,7 +7,7 @@ from model.config import ModelConfig
 from model.features import content, features, residuals
 from model.serving import NumpyScorer
 from streams.core.behaviour import BEHAVIOUR_SIZE
-from streams.core.logits import product
+from streams.core.tiles import product
 from tests.versions import clip, grown
 
 pytestmark = pytest.mark.training

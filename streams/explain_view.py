@@ -9,7 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-_NAMES = {"author": "author", "tags": "tags", "music": "music", "viewers": "what viewers did"}
+_NAMES = {
+    "author": "author", "tags": "tags", "music": "music", "viewers": "what viewers did", "media": "look, sound, text",
+}  # fmt: skip
 
 
 def as_text(found: dict[str, Any], top: int = 8) -> RenderableType:

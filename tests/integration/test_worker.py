@@ -205,19 +205,6 @@ def test_states_of_a_wiped_topic_are_not_taken_for_the_new_ones(broker, make_set
         assert (slate.event_id, slate.state_offset) == (f"e{number}", 0)
 
 
-def test_a_worker_whose_name_another_one_takes_ends_instead_of_idling(broker, make_settings, tmp_path):
-    settings = make_settings(partitions=1)
-    other = settings.model_copy(update={"data_dir": tmp_path / "other"})
-    with running(settings, worker_spec(settings, "w1")) as first, running(other, worker_spec(other, "w1")):
-        deadline = time.monotonic() + 30
-        while "w1" in first.running():
-            assert time.monotonic() < deadline, "the first worker lives on"
-            first.poll(0.2)
-        assert "group" in first.last_line("w1").lower() or "instance" in first.last_line("w1").lower()
-        publish(settings, videos=fresh(30), events=[event("u", EventType.OPEN, at=now_ms())])
-        assert len(slates_of(settings, 1)) == 1
-
-
 def test_groups_of_two_prefixes_are_two(broker, make_settings):
     ours, theirs = (make_settings(partitions=1, app_id="one-name") for _ in range(2))
     for settings in (ours, theirs):  # the second joins while the first one's session has not ended

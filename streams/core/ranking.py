@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.explore import Allowed, explore
-from streams.core.logits import TILE, Given, Logits
+from streams.core.logits import Given, Logits
 from streams.core.ports import Floats
+from streams.core.tiles import TILE
 from streams.core.top import Candidates, candidates, in_order, joined
 
 Bools = NDArray[np.bool_]

@@ -114,4 +114,4 @@ class Todo:
 
     def is_newest(self, task: Task) -> bool:
         """Return whether the video has not been withdrawn or published anew since."""
-        return self._live.get(task.video.video_id) == task.record.offset
+        return bool(self._live.get(task.video.video_id) == task.record.offset)

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.census import Census, Counted
+from streams.core.content import Contents, VideoContent
 from streams.core.eligibility import CLOSED, NEVER, PLACES, Ages, Windows, window_of
 from streams.core.events import Video
 from streams.core.hashing import key64
 from streams.core.imagined import imagined_queries
 from streams.core.ports import Floats, Index, MakeIndex, Scorer
+from streams.core.slots import Slots
 
-_LOW = 0xFFFF_FFFF
 _MAX_EXPONENT = 256.0  # of the forward decay; far from the end of float64
 _BLOCK = 16_384  # videos encoded at once
 _GROWN = 4  # an index is made anew once the pool has so many times the videos it was laid out for
@@ -79,6 +80,7 @@ class FreshPool:
       durations_ms: int64 [S], 0 where not known; `kinds` int64 [S], place of the item's `Kind` in that enumeration.
       popularity: float64 [S], decayed reward up to a common factor (forward decay, so that adding is one operation).
       since: int64 [S], place in the `videos` topic of what filled the slot first.
+      content_since: int64 [S], place in the `vectors` topic of the newest content of its video; -1 without one.
       size: slots in use; everything beyond is free. Within `as_of` those that were in use then.
       twins: slots whose keys share their low 32 bits, by those bits; empty but by rare chance.
     """
@@ -94,37 +96,36 @@ class FreshPool:
         self._half_life_ms = half_life_ms
         self.size = self._used = 0
         self._then: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+        self._contents_before = NEVER
+        self._contents = Contents(capacity)
+        self.content_since = np.full(capacity, -1, np.int64)
         self.since = np.full(capacity, NEVER, np.int64)
         self.videos: list[Video | None] = [None] * capacity
         self.published_ms = np.zeros(capacity, np.int64)
         self.windows = Windows(capacity)
-        self.ids = np.full(capacity, "", object)
-        self.keys = np.zeros(capacity, np.int64)
+        self._slots = Slots(capacity)
+        self.ids, self.keys, self.twins = self._slots.ids, self._slots.keys, self._slots.twins
         self.authors = np.zeros(capacity, np.int64)
         self.durations_ms = np.zeros(capacity, np.int64)
         self.kinds = np.zeros(capacity, np.int64)
         self.popularity = np.zeros(capacity, np.float64)
         self._popularity_base_ms = 0
-        self._slot_of: dict[int, int] = {}
-        self._slot_of_id: dict[str, int] = {}
-        self._slot_of_low: dict[int, int] = {}
-        self.twins: dict[int, list[int]] = {}
         self._encoded: dict[int, Encoded] = {}
 
     def slot(self, video_id: str) -> int:
         """Return the slot of a video, -1 when it is not known."""
-        slot = self._slot_of_id.get(video_id, -1)
+        slot = self._slots.of_id.get(video_id, -1)
         return slot if slot < self.size else -1
 
     def slots(self, video_ids: Iterable[str | None]) -> NDArray[np.int64]:
         """Return slots of videos, -1 where not known."""
-        get = self._slot_of_id.get
+        get = self._slots.of_id.get
         slots = np.array([get(video_id, -1) for video_id in video_ids], np.int64)  # type: ignore[arg-type]  # None is absent
         return self._visible(slots)
 
     def slots_of_keys(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return slots of video keys, same shape, -1 where not known."""
-        get = self._slot_of.get
+        get = self._slots.of_key.get
         return self._visible(np.array([get(key, -1) for key in keys.ravel().tolist()], np.int64)).reshape(keys.shape)
 
     def _visible(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -133,23 +134,27 @@ class FreshPool:
         return slots
 
     @contextmanager
-    def as_of(self, offset: int) -> Iterator[None]:
-        """Look at the pool as it was before record `offset` of the `videos` topic; nothing may be added meanwhile.
+    def as_of(self, videos: int, vectors: int = NEVER) -> Iterator[None]:
+        """Look at the pool as it was before these records of the topics of those names; nothing may be added meanwhile.
 
         Exact in what may be recommended, as long as fewer than 65,536 windows changed since. A video published again
-        shows its new facts, and the owner of a slot that was given away is gone.
+        shows its new facts, the owner of a slot that was given away is gone, and of a video's contents the newest few
+        are remembered.
         """
-        self._then = self.windows.as_of(offset)
-        self.size = int(np.searchsorted(self.since[: self._used], offset))
+        self._then = self.windows.as_of(videos)
+        self.size = int(np.searchsorted(self.since[: self._used], videos))
+        changed = np.flatnonzero(self.content_since[: self._used] >= vectors).tolist()
+        self._contents_before = vectors
         try:
+            self._encode_again(changed)
             yield
         finally:
-            self._then, self.size = None, self._used
+            self._then, self._contents_before, self.size = None, NEVER, self._used
+            self._encode_again(changed)
 
     def slots_of_low(self, low: int) -> Sequence[int]:
         """Return the slots of videos whose key has these low 32 bits; nearly always one or none."""
-        slot = self._slot_of_low.get(low)
-        return () if slot is None else self.twins.get(low, (slot,))
+        return self._slots.of_low(low)
 
     def add(self, videos: Sequence[Video], offsets: Sequence[int] = ()) -> dict[int, int]:
         """Add or replace videos, heard of when they were published; return as `take` does.
@@ -163,6 +168,29 @@ class FreshPool:
                 for place, video in enumerate(videos)
             ]
         )
+
+    def note_contents(self, contents: Sequence[VideoContent], offsets: Sequence[int]) -> list[int]:
+        """Take in what is known of videos' media; return the slots of those that had no content before.
+
+        Args:
+          offsets: of the records in the `vectors` topic, rising. A video may come after its content.
+        """
+        slots: dict[int, None] = {}
+        first: list[int] = []
+        for offset, content in zip(offsets, contents, strict=True):
+            self._contents.add(offset, content, self._slots.of_id)
+            slot = self._slots.of_id.get(content.video_id, -1)
+            if slot >= 0:
+                if self.content_since[slot] < 0:
+                    first.append(slot)
+                self.content_since[slot] = offset
+                slots[slot] = None
+        self._encode_again(list(slots))
+        return first
+
+    def contents(self, slots: Iterable[int]) -> list[VideoContent | None]:
+        """Return what is known of the media of the videos in these slots."""
+        return [self._contents.get(self.ids[slot], self._contents_before) for slot in slots]
 
     def withdraw(self, video_id: str, offset: int = 0) -> bool:
         """Take a video out of every later slate; return whether it was there.
@@ -183,7 +211,7 @@ class FreshPool:
         before: dict[int, Counted | None] = {}
         anew: dict[int, None] = {}
         for change in changes:
-            slot = self._slot_of_id.get(change.video_id, -1)
+            slot = self._slots.of_id.get(change.video_id, -1)
             if change.video is None:
                 if slot >= 0:
                     before.setdefault(slot, self._counted(slot))
@@ -284,17 +312,13 @@ class FreshPool:
     def _own(self, slot: int, change: Change) -> None:
         """Give a slot to an item; its former owner goes."""
         if slot < self._used:
-            self._vacate(slot)
+            self._slots.take(slot)
+            self.popularity[slot] = 0.0
         else:
             self.size = self._used = slot + 1
             self.since[slot] = change.offset
-        key = key64(change.video_id)
         self.videos[slot] = None
-        self.ids[slot], self.keys[slot] = change.video_id, key
-        self._slot_of[key] = self._slot_of_id[change.video_id] = slot
-        first = self._slot_of_low.setdefault(key & _LOW, slot)
-        if first != slot:
-            self.twins.setdefault(key & _LOW, [first]).append(slot)
+        self._slots.give(slot, change.video_id)
 
     def _describe(self, slot: int, video: Video) -> bool:
         """Note the facts of a slot's item; return whether they are others than before, so that it is encoded anew."""
@@ -303,6 +327,7 @@ class FreshPool:
         self.durations_ms[slot], self.kinds[slot] = video.duration_ms, PLACES[video.kind]
         self.published_ms[slot] = video.published_ms
         self.authors[slot] = key64(video.author_id)
+        self.content_since[slot] = self._contents.since(video.video_id)
         return before is None or lasting(before) != lasting(video)
 
     def _renew(self, anew: list[int], touched: list[int]) -> None:
@@ -316,32 +341,32 @@ class FreshPool:
                 encoded.index.put(back, encoded.keys[back])
         self._unindex(np.array([slot for slot in touched if not ends[slot]], np.int64))
 
-    def _vacate(self, slot: int) -> None:
-        key = int(self.keys[slot])
-        low = key & _LOW
-        self._slot_of.pop(key, None)
-        del self._slot_of_id[self.ids[slot]]
-        self.popularity[slot] = 0.0
-        twins = [twin for twin in self.twins.pop(low, ()) if twin != slot]
-        if twins:
-            self._slot_of_low[low] = twins[0]
-            if len(twins) > 1:
-                self.twins[low] = twins
-        else:
-            del self._slot_of_low[low]
-
     def _encode(self, encoded: Encoded, slots: Sequence[int]) -> None:
         for start in range(0, len(slots), _BLOCK):
             some = slots[start : start + _BLOCK]
             index = np.fromiter(some, np.int64, len(some))
-            videos = [video for slot in some if (video := self.videos[slot]) is not None]
-            encoded.vectors[index], encoded.keys[index] = encoded.scorer.encode(videos)
+            self._encode_block(encoded, index)
         if slots and self._indexing is not None and self._used >= self._indexing.start:
             if encoded.index is None or self._used >= _GROWN * encoded.laid_out:
                 self._lay_out(encoded, self._indexing)
             else:
                 changed = np.fromiter(slots, np.int64, len(slots))
                 encoded.index.put(changed, encoded.keys[changed])
+
+    def _encode_block(self, encoded: Encoded, slots: NDArray[np.int64]) -> None:
+        videos = [video for slot in slots.tolist() if (video := self.videos[slot]) is not None]
+        known = self.contents(slots.tolist()) if len(self._contents) else ()
+        encoded.vectors[slots], encoded.keys[slots] = encoded.scorer.encode(videos, known)
+
+    def _encode_again(self, slots: Sequence[int]) -> None:
+        """Encode videos whose content changed; those that an index leaves out stay out."""
+        for start in range(0, len(slots), _BLOCK):
+            some = np.array(slots[start : start + _BLOCK], np.int64)
+            for encoded in self._encoded.values():
+                self._encode_block(encoded, some)
+                if encoded.index is not None and self._then is None:
+                    there = some[self.windows.ends_ms[some] > self._ended_ms]
+                    encoded.index.put(there, encoded.keys[there])
 
     def _lay_out(self, encoded: Encoded, indexing: Indexing) -> None:
         slots = np.flatnonzero(self.windows.ends_ms[: self._used] > self._ended_ms)

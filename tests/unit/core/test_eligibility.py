@@ -68,7 +68,7 @@ def test_a_record_that_only_counts_viewers_is_not_encoded_again():
     pool.encoded(scorer)
     seen = []
     encode = scorer.encode
-    scorer.encode = lambda videos: seen.extend(videos) or encode(videos)
+    scorer.encode = lambda videos, known=(): seen.extend(videos) or encode(videos)
     pool.take([Change("i1", item(), heard_ms=1)])
     pool.take([Change("i1", item(viewers=7), heard_ms=2), Change("i1", item(ended=True), heard_ms=3)])
     assert len(seen) == 1

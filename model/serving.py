@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from model.config import ModelConfig
 from model.features import content, features, residuals
-from model.gru import dense, gru_step, padded
+from model.gru import dense, gru_step
 from model.heads import make_head
 from model.modalities import inputs, unpacked
 from model.terms import terms
 from streams.core.events import Video
 from streams.core.ports import Floats, Known
+from streams.core.tiles import padded
 
 
 class NumpyScorer:

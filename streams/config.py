@@ -94,7 +94,9 @@ class Settings(BaseSettings):
 
     # Stream
     app_id: str = Field(
-        "freshloop", pattern=r"^[a-zA-Z0-9._-]{1,64}$", description="Consumer group of the workers; names their states."
+        "freshloop",
+        pattern=r"^[a-zA-Z0-9._-]{1,64}$",
+        description="Behind the prefix, the consumer group of the workers; names their states.",
     )
     poll_records: Annotated[int, Field(ge=1, le=10_000)] = Field(2000, description="Most records in one poll.")
     in_flight: Annotated[int, Field(ge=1, le=64)] = Field(16, description="Batches whose writes may be unacknowledged.")

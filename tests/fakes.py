@@ -7,7 +7,7 @@ import numpy as np
 from streams.core.behaviour import BEHAVIOUR_SIZE
 from streams.core.events import Event, EventType, Source, Video
 from streams.core.hashing import key64
-from streams.core.logits import TILE
+from streams.core.tiles import padded, product
 
 
 class FakeScorer:
@@ -31,12 +31,7 @@ class FakeScorer:
 
     def step(self, hidden, vectors, behaviour):
         x = np.concatenate([vectors, behaviour, hidden], axis=1)
-        out = np.empty((len(x), self.hidden_size), np.float32)
-        for start in range(0, len(x), TILE):
-            tile = np.zeros((TILE, x.shape[1]), np.float32)
-            tile[: len(x[start : start + TILE])] = x[start : start + TILE]
-            out[start : start + TILE] = np.tanh(tile @ self._w)[: len(x[start : start + TILE])]
-        return out
+        return np.tanh(product(padded(x), self._w.T))[: len(x)]
 
     def queries(self, hidden):
         return np.concatenate([hidden[:, : self.embedding_size], np.zeros((len(hidden), 1), np.float32)], axis=1)

@@ -10,29 +10,9 @@ from numpy.typing import NDArray
 
 from streams.core.hashing import draws, uniforms
 from streams.core.ports import Floats
+from streams.core.tiles import TILE, multiply
 
 Ints = NDArray[np.int64]
-TILE = 64  # rows of one matrix product; a fixed shape keeps a row's result independent of the batch around it
-
-
-def product(queries: Floats, keys: Floats) -> Floats:
-    """Return logits [B, N] of queries [B, D] and keys [N, D], computed in tiles of 64 rows, the last padded."""
-    out = np.empty((len(queries), len(keys)), np.float32)
-    for start in range(0, len(queries), TILE):
-        tile = queries[start : start + TILE]
-        if len(tile) < TILE:
-            padded = np.zeros((TILE, queries.shape[1]), np.float32)
-            padded[: len(tile)] = tile
-            tile = padded
-        out[start : start + TILE] = (tile @ keys.T)[: len(queries) - start]
-    return out
-
-
-def stands_alone() -> bool:
-    """Tell whether this machine's product gives a row the same bits at every place of a tile."""
-    values = uniforms(draws(np.arange(TILE + 150, dtype=np.uint64), 50)).astype(np.float32) - np.float32(0.5)
-    queries, keys = values[:TILE], values[TILE:]
-    return bool(np.array_equal(product(queries, keys)[::-1], product(np.ascontiguousarray(queries[::-1]), keys)))
 
 
 class Logits(Protocol):
@@ -82,7 +62,7 @@ class Products:
     def tile(self, rows: Ints) -> Floats:
         """Return the products of rows."""
         self._padded[: len(rows)] = self.queries[rows]
-        np.matmul(self._padded, self.keys.T, out=self._out)
+        multiply(self._padded, self.keys.T, self._out)
         return self._out[: len(rows)]
 
     def at(self, rows: Ints, slots: Ints) -> Floats:

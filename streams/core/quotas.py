@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from streams.core.eligibility import KINDS
 from streams.core.equals import nth_of_equals
 from streams.core.explore import Allowed
-from streams.core.logits import TILE, Logits
+from streams.core.logits import Logits
 from streams.core.ports import Floats
+from streams.core.tiles import TILE
 from streams.core.top import Candidates, candidates, in_order, joined
 
 Bools = NDArray[np.bool_]

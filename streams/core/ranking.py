@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from streams.core.equals import nth_of_equals
 from streams.core.explore import Allowed, explore
-from streams.core.logits import TILE, Given, Logits
+from streams.core.logits import Given, Logits
 from streams.core.ports import Floats
 from streams.core.quotas import Quotas, searched_by_kind, with_least, with_room, within
+from streams.core.tiles import TILE
 from streams.core.top import Candidates, candidates, in_order, joined
 
 Bools = NDArray[np.bool_]

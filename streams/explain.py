@@ -138,6 +138,13 @@ def about(video: Video) -> dict[str, Any]:
         "music_id": video.music_id,
         "title": video.title,
         "media": video.media,
+        "price": video.price,
+        "currency": video.currency,
+        "stock": video.stock,
+        "shown_in": list(video.shown_in),
+        "starts_ms": video.starts_ms,
+        "ends_ms": video.ends_ms,
+        "viewers": video.viewers,
     }
 
 

@@ -11,7 +11,7 @@ from streams.clock import Clock
 from streams.codecs import BadRecord, Decoder
 from streams.core.content import VideoContent
 from streams.core.events import Feedback, Video
-from streams.core.pool import FreshPool
+from streams.core.pool import Change, FreshPool
 from streams.journal import Ends
 from streams.metrics import WorkerMetrics
 from streams.models import ServingModels
@@ -72,26 +72,27 @@ class Feeds:
         self.live, self.ends = False, Ends(0, 0)
 
     def on_videos(self, records: Any) -> None:
-        """Add published videos, withdraw those with an empty value; the last record of a video in a poll holds."""
-        told = {record.key: record for record in records if record.value or not record.key}
-        first = {record.key: record.offset for record in reversed(records) if record.value}
-        videos, offsets = [], []
-        for key, record in told.items():
+        """Take published videos, and take out those with an empty value, record by record."""
+        changes = []
+        for record in records:
             try:
-                videos.append(_video_of(record))
-                offsets.append(first[key])
+                if change := _change_of(record):
+                    changes.append(change)
             except BadRecord as bad:
                 self._on_bad(record, bad)
-        self._on_placed(self._pool.add(videos, offsets))
-        for key, offset in _withdrawn(
-            records
-        ).items():  # some came in this very poll: steps upon them need their vector
-            self._pool.withdraw(key.decode("utf-8", "replace"), offset)
+        there = [change for change in changes if not self._pool.is_closed(change.video_id)]
+        self._on_placed(self._pool.take(changes))
         self.ends = self.ends._replace(videos=max(self.ends.videos, records[-1].offset + 1))
         if self.live:
-            now = self._clock.now_ms()
-            for video in videos:
+            self._observe(changes, [change for change in there if self._pool.is_closed(change.video_id)])
+
+    def _observe(self, changes: list[Change], ended: list[Change]) -> None:
+        now = self._clock.now_ms()
+        for video in {change.video_id: change.video for change in changes}.values():
+            if video is not None:
                 self._metrics.published_to_recommendable.observe(max(0, now - video.published_ms) / 1000)
+        for change in {change.video_id: change for change in ended}.values():
+            self._metrics.ended_to_gone.observe(max(0, now - change.heard_ms) / 1000)
 
     def on_vectors(self, records: Any) -> None:
         """Add contents of videos. One that is withdrawn keeps its own, since hidden states rest on it."""
@@ -135,19 +136,13 @@ class Feeds:
                 self._pool.reward(feedback.video_id, amount, feedback.impression_ms)
 
 
-def _withdrawn(records: Any) -> dict[bytes, int]:
-    """Return the videos that are withdrawn behind a poll, and since which record."""
-    found: dict[bytes, int] = {}
-    for record in records:
-        if record.value:
-            found.pop(record.key, None)
-        elif record.key:
-            found.setdefault(record.key, record.offset)
-    return found
-
-
-def _video_of(record: Any) -> Video:
-    video = _decode_video(record.value)
-    if record.key != video.video_id.encode():
-        raise BadRecord("key-mismatch", "the record's key is not the video_id")
-    return video
+def _change_of(record: Any) -> Change | None:
+    """Return what a record changes; None for one that names nothing and says nothing."""
+    if record.value:
+        video = _decode_video(record.value)
+        if record.key != video.video_id.encode():
+            raise BadRecord("key-mismatch", "the record's key is not the video_id")
+        return Change(video.video_id, video, record.offset, record.timestamp)
+    if not record.key:
+        raise BadRecord("empty", "the value is empty")
+    return Change(record.key.decode("utf-8", "replace"), None, record.offset, record.timestamp)

@@ -26,6 +26,10 @@ class Logits(Protocol):
         """Return those of single rows and slots, [M]."""
         ...
 
+    def among(self, slots: Ints) -> Logits:
+        """Return those of some videos alone, [B, n]; their last bits may differ from those among all."""
+        ...
+
 
 class Given:
     """Logits that are there already."""
@@ -41,6 +45,10 @@ class Given:
         """Return single ones."""
         found: Floats = self._logits[rows, slots]
         return found
+
+    def among(self, slots: Ints) -> Logits:
+        """Return some columns."""
+        return Given(self._logits[:, slots])
 
 
 class Products:
@@ -62,6 +70,10 @@ class Products:
         found: Floats = (self.queries[rows] * self.keys[slots]).sum(axis=1, dtype=np.float32)
         return found
 
+    def among(self, slots: Ints) -> Logits:
+        """Return the products with some keys."""
+        return Products(self.queries, self.keys[slots])
+
 
 class Same:
     """One order [N] for every row."""
@@ -77,6 +89,10 @@ class Same:
         """Return single ones."""
         found: Floats = self._values[slots]
         return found
+
+    def among(self, slots: Ints) -> Logits:
+        """Return some values."""
+        return Same(self._values[slots])
 
 
 class Drawn:
@@ -95,12 +111,32 @@ class Drawn:
         found: Floats = self.tile(distinct)[place, slots]
         return found
 
+    def among(self, slots: Ints) -> Logits:
+        """Return some of the numbers."""
+        return _Among(self, slots)
+
+
+class _Among:
+    """Some columns of logits that are made whole."""
+
+    def __init__(self, whole: Logits, slots: Ints) -> None:
+        self._whole, self._slots = whole, slots
+
+    def tile(self, rows: Ints) -> Floats:
+        return self._whole.tile(rows)[:, self._slots]
+
+    def at(self, rows: Ints, slots: Ints) -> Floats:
+        return self._whole.at(rows, self._slots[slots])
+
+    def among(self, slots: Ints) -> Logits:
+        return _Among(self._whole, self._slots[slots])
+
 
 class Stacked:
     """Several one below the other, with the rows that each has."""
 
     def __init__(self, parts: Sequence[Logits], counts: Sequence[int]) -> None:
-        self._parts = parts
+        self._parts, self._counts = parts, counts
         self._ends = np.cumsum(counts)
 
     def tile(self, rows: Ints) -> Floats:
@@ -112,6 +148,10 @@ class Stacked:
         """Return single ones, each from its part; rows ascending."""
         shares = self._shares(rows)
         return np.concatenate([part.at(rows[some] - begin, slots[some]) for part, some, begin in shares])
+
+    def among(self, slots: Ints) -> Logits:
+        """Return some videos of every part."""
+        return Stacked([part.among(slots) for part in self._parts], self._counts)
 
     def _shares(self, rows: Ints) -> list[tuple[Logits, slice, int]]:
         """Return which of ascending rows fall to each part, with the part's first row."""

@@ -26,7 +26,7 @@ def told(offset, number, value=...):
     one = video(number)
     bytes_ = encode(one) if value is ... else value
     return SimpleNamespace(
-        topic="videos", partition=0, offset=offset, key=one.video_id.encode(), value=bytes_, headers=()
+        topic="videos", partition=0, offset=offset, key=one.video_id.encode(), value=bytes_, timestamp=0, headers=()
     )
 
 

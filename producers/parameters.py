@@ -75,7 +75,7 @@ class BehaviourParameters(_Section, frozen=True):
     skip_below: Chance
     hide: Chance
     together: Chance
-    buy: Chance = 0.3
+    buy: Chance = 0.5
 
 
 class GoodsParameters(_Section, frozen=True):
@@ -83,7 +83,7 @@ class GoodsParameters(_Section, frozen=True):
 
     price: tuple[Positive, Positive] = (5.0, 200.0)
     currency: str = "EUR"
-    stock: tuple[Count, Count] = (3, 30)
+    stock: tuple[Count, Count] = (1, 8)
     restock_s: Positive = 60.0
     room_s: Positive = 90.0
     heartbeat_s: Positive = 5.0

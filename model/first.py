@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from model.batches import Batch
 from model.examples import Ints
 from model.features import lookup, take
-from model.gru import padded
 from model.tables import Table
 from streams.core.ports import Floats
+from streams.core.tiles import padded
 
 
 def first_hidden(profiles: Sequence[Sequence[int]], weights: Mapping[str, NDArray[Any]], size: int) -> Floats:

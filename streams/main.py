@@ -96,11 +96,12 @@ def tail(
     settings = load_settings()
     require_topics(settings)
     console = Console(highlight=False)
-    for count, slate in enumerate(slates(settings, user, from_start), start=1):
+    marks: dict[str, str] = {}
+    for count, slate in enumerate(slates(settings, user, from_start, None if json else marks), start=1):
         if json:
             print(as_json(slate), flush=True)
         else:
-            console.print(as_text(slate))
+            console.print(as_text(slate, marks=marks))
         if count == limit:
             break
 

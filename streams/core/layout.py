@@ -87,7 +87,7 @@ class StateShape:
 def row_type(shape: StateShape) -> np.dtype[Any]:
     """Return the dtype of a row; `seen` comes last, so that a record ends with what is filled of it.
 
-    `spare` stands where bytes are needed for alignment: a gap that has no name is not copied, so its bytes are anything.
+    `spare` stands where alignment needs bytes: a gap that has no name is not copied, so its bytes would be anything.
     """
     gap = -(2 * shape.recent * (EVENT_WORDS + NUMBERS + 1) + SLATES_KEPT * shape.mask_bytes) % 4
     return np.dtype(

@@ -96,6 +96,8 @@ class Bare:
             start[0] = 0.0
             self._tables[name] = tf.Variable(start)
         self._moments = {name: (tf.Variable(0 * one), tf.Variable(0 * one)) for name, one in self._all().items()}
+        media = tf.zeros([net.shape.videos, net.config.media_size])
+        self._nothing = media, tf.zeros([net.shape.rows, net.config.hidden_size])  # no clips, and nobody has a profile
         self._step = tf.function(self._train_step, jit_compile=True)
 
     def _all(self) -> dict[str, Any]:
@@ -129,7 +131,8 @@ class Bare:
         with tf.GradientTape() as tape:
             tags = tf.reduce_sum(tf.gather(tables["tag"], tag), axis=1) / total[:, None]
             parts = [tf.gather(tables["author"], author), tags, tf.gather(tables["music"], music), numbers]
-            logits = self._net._logits(tf.concat(parts, axis=1), tf.gather(tables["video"], video), *arrays)
+            learned = tf.gather(tables["video"], video)
+            logits = self._net._logits(tf.concat(parts, axis=1), learned, *self._nothing, *arrays)
             each = tf.nn.sigmoid_cross_entropy_with_logits(label, logits)
             loss = tf.reduce_sum(each * weight) / tf.maximum(tf.reduce_sum(weight), 1.0)
         wanted = self._all()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from model.examples import Examples, Ints
 from streams.core.behaviour import BEHAVIOUR_SIZE
+from streams.core.events import MAX_PROFILE
 from streams.core.ports import Floats
 
 
@@ -45,6 +46,9 @@ class Batch:
       row, time: int32 [N], the window of an example, and how many of its steps come before it.
       video: int32 [N], place in `videos` plus one.
       label, weight: float32 [N]; padding has weight 0.
+      profile: int64 [B, K], keys that the first state of a window is made of; 0 for none, and for all of a window that
+        does not begin with the user's first step.
+      shared: int64 [k], those of these keys that enough users have.
       slots: int64 [n], the examples' slots in the store.
     """
 
@@ -57,6 +61,8 @@ class Batch:
     label: Floats
     weight: Floats
     slots: Ints
+    profile: Ints
+    shared: Ints
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,10 @@ def _batch(store: Examples, held: list[Window], shape: BatchShape) -> Batch:
     behaviour = np.zeros((shape.steps, shape.rows, BEHAVIOUR_SIZE), np.float32)
     behaviour[:, : len(held)] = inputs.transpose(1, 0, 2)
     rows = [at for at, window in enumerate(held) for _ in window.slots]
+    profile = np.zeros((shape.rows, MAX_PROFILE), np.int64)
+    for at, window in enumerate(held):
+        if not window.start and (own := store.profile_of(window.user)):
+            profile[at, : len(own)] = own
     return Batch(
         videos=videos,
         step_video=np.ascontiguousarray(step_video.T),
@@ -134,6 +144,8 @@ def _batch(store: Examples, held: list[Window], shape: BatchShape) -> Batch:
         label=_pad(store.label[slots], shape.examples, np.float32),
         weight=_pad(store.weight[slots], shape.examples, np.float32),
         slots=slots,
+        profile=profile,
+        shared=store.shared(np.unique(profile)),
     )  # fmt: skip
 
 
@@ -151,6 +163,8 @@ def empty(shape: BatchShape) -> Batch:
         label=weight,
         weight=weight,
         slots=np.zeros(0, np.int64),
+        profile=np.zeros((shape.rows, MAX_PROFILE), np.int64),
+        shared=np.zeros(0, np.int64),
     )
 
 

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from model.batches import Batch, BatchShape, empty
 from model.catalogue import Catalogue
 from model.config import ModelConfig
+from model.first import FirstStates
 from model.modalities import inputs
 from model.tables import BETA1, BETA2, EPSILON, Table, Tables
-from model.weights import Weights
+from model.weights import OPTIONAL, Weights
 from streams.core.ports import Floats
 
 Tensor = Any  # TensorFlow ships no types
@@ -29,8 +30,8 @@ class NetOptions:
     """How the net learns.
 
     Attributes:
-      rate: Adam's step size of dense weights; the next three multiply it for rows of authors, tags and music, for the
-        learned residuals of videos, and for their biases.
+      rate: Adam's step size of dense weights; the next four multiply it for rows of authors, tags and music, for the
+        learned residuals of videos, for their biases, and for rows of profiles.
       tag_scale: standard deviation of a new tag's row.
       own_scale: of what a new author or music has besides the mean of its first tags.
       decay: weight decay of table rows, per unit of step size.
@@ -45,6 +46,7 @@ class NetOptions:
     table_rate: float = 6.0
     residual_rate: float = 1.0
     bias_rate: float = 40.0
+    profile_rate: float = 6.0
     tag_scale: float = 0.25
     own_scale: float = 0.1
     decay: float = 0.01
@@ -65,6 +67,11 @@ class NetOptions:
         )
         return Tables(author, tag, music, Table(embedding + 1, 0.0, learned, self.decay, self.most_rows))
 
+    def profiles(self, hidden: int) -> FirstStates:
+        """Return an empty table of profile rows; what they begin with is nothing, as without a profile."""
+        rates = np.full(hidden, self.rate * self.profile_rate, np.float32)
+        return FirstStates(Table(hidden, 0.0, rates, self.decay, self.most_rows))
+
 
 class Net:
     """Weights with their optimiser state, as one thing that learns.
@@ -77,6 +84,7 @@ class Net:
         self.config, self.shape, self.options = config, shape, options
         self.steps = 0
         self.tables = options.tables(config.category_size, config.embedding_size)
+        self.profiles = options.profiles(config.hidden_size)
         self._rng = np.random.default_rng(seed)  # of dropout
         self._dense: dict[str, tf.Variable] = {}
         self._moments: dict[str, tuple[tf.Variable, tf.Variable]] = {}
@@ -88,6 +96,7 @@ class Net:
         self.steps = 0
         for name, table in self.tables.named().items():
             table.load(weights[f"table.{name}.keys"], weights[f"table.{name}.rows"])
+        self.profiles.table.load(*optional_table(weights, self.config.hidden_size))
         for name, value in weights.items():
             if name.startswith("table."):
                 continue
@@ -109,14 +118,25 @@ class Net:
         weights: Weights = {name: variable.numpy() for name, variable in self._dense.items()}
         for name, table in self.tables.named().items():
             weights[f"table.{name}.keys"], weights[f"table.{name}.rows"] = table.sorted()
+        if len(self.profiles.table):
+            keys, rows = self.profiles.table.sorted()
+            weights |= {f"table.{OPTIONAL}.keys": keys, f"table.{OPTIONAL}.rows": rows}
         return weights
+
+    def trim(self) -> None:
+        """Drop rows beyond each table's bound, those untouched for longest first."""
+        self.tables.trim()
+        self.profiles.table.trim()
+
+    def _all_tables(self) -> dict[str, Table]:
+        return self.tables.named() | {OPTIONAL: self.profiles.table}
 
     def optimiser(self) -> Weights:
         """Return the optimiser's state, by name, as copies."""
         state: Weights = {"steps": np.array([self.steps], np.int64)}
         for name, (first, second) in self._moments.items():
             state |= {f"first.{name}": first.numpy(), f"second.{name}": second.numpy()}
-        for name, table in self.tables.named().items():
+        for name, table in self._all_tables().items():
             keys, rows_first, rows_second = table.moments()
             state |= {f"rows.{name}.keys": keys, f"rows.{name}.first": rows_first, f"rows.{name}.second": rows_second}
         return state
@@ -130,8 +150,9 @@ class Net:
         for name, (first, second) in self._moments.items():
             first.assign(state[f"first.{name}"])
             second.assign(state[f"second.{name}"])
-        for name, table in self.tables.named().items():
-            table.set_moments(*(state[f"rows.{name}.{part}"] for part in ("keys", "first", "second")))
+        for name, table in self._all_tables().items():
+            if name != OPTIONAL or f"rows.{name}.keys" in state:  # kept before there were profiles
+                table.set_moments(*(state[f"rows.{name}.{part}"] for part in ("keys", "first", "second")))
         self.steps = int(state["steps"][0])
 
     def train(self, catalogue: Catalogue, batch: Batch, warmth: float = 1.0) -> float:
@@ -142,15 +163,17 @@ class Net:
         """
         self.steps += 1
         size = self.shape.videos
-        places = self.tables.places(catalogue, batch, grow=True)
+        places, told = self.tables.places(catalogue, batch, grow=True), self.profiles.places(batch, grow=True)
         content = self.tables.content(catalogue, batch, places, size)
         kept = (self._rng.random((size, 1)) >= self.options.dropout).astype(np.float32)
         residuals = self.tables.residuals(places, size) * kept
         media = self._media(catalogue, batch, self.options.media_dropout)
         pace = self.options.rate * warmth / (1.0 - BETA1**self.steps), (1.0 - BETA2**self.steps) ** -0.5
-        given = (content, residuals, media, *_arrays(batch), batch.label, batch.weight, *map(np.float32, pace))
-        loss, for_content, for_residuals = self._train(*map(tf.constant, given))
+        shown = (content, residuals, media, self.profiles.start(told), *_arrays(batch))
+        given = (*shown, batch.label, batch.weight, *map(np.float32, pace))
+        loss, for_content, for_residuals, for_start = self._train(*map(tf.constant, given))
         self.tables.update(places, for_content.numpy(), for_residuals.numpy() * kept, self.steps, warmth)
+        self.profiles.update(told, for_start.numpy(), self.steps, warmth)
         return float(loss)
 
     def logits(self, catalogue: Catalogue, batch: Batch) -> Floats:
@@ -158,8 +181,8 @@ class Net:
         places = self.tables.places(catalogue, batch, grow=False)
         content = self.tables.content(catalogue, batch, places, self.shape.videos)
         residuals = self.tables.residuals(places, self.shape.videos)
-        media = self._media(catalogue, batch)
-        found: Floats = self._score(*map(tf.constant, (content, residuals, media, *_arrays(batch)))).numpy()
+        media, start = self._media(catalogue, batch), self.profiles.start(self.profiles.places(batch, grow=False))
+        found: Floats = self._score(*map(tf.constant, (content, residuals, media, start, *_arrays(batch)))).numpy()
         return found[: len(batch.slots)]
 
     def _media(self, catalogue: Catalogue, batch: Batch, dropout: float = 0.0) -> Floats:
@@ -173,16 +196,16 @@ class Net:
         return out
 
     def _logits(
-        self, content: Tensor, residuals: Tensor, media: Tensor, step_video: Tensor, behaviour: Tensor, row: Tensor,
-        time: Tensor, video: Tensor,
+        self, content: Tensor, residuals: Tensor, media: Tensor, start: Tensor, step_video: Tensor, behaviour: Tensor,
+        row: Tensor, time: Tensor, video: Tensor,
     ) -> Tensor:  # fmt: skip
-        """Return logits [N]; the arguments are `content`, `residuals`, `media` [U, ...], and the arrays of a batch."""
+        """Return logits [N] of `content`, `residuals`, `media` [U, ...], `start` [B, H], and the arrays of a batch."""
         dense, embedding = self._dense, self.config.embedding_size
         raw = content @ dense["video.kernel"] + dense["video.bias"] + residuals[:, :embedding]
         if self.config.media:
             raw += media @ dense["media.kernel"]
         vectors = tf.tanh(raw) * tf.constant([[0.0]] + [[1.0]] * (self.shape.videos - 1))
-        hidden = self._hidden(tf.gather(vectors, step_video), behaviour)
+        hidden = self._hidden(tf.gather(vectors, step_video), behaviour, tf.tanh(start))
         users = tf.gather_nd(hidden, tf.stack([time, row], axis=1))
         users = tf.tanh(users @ dense["user.kernel"] + dense["user.bias"])
         shown = tf.gather(vectors, video)
@@ -193,14 +216,13 @@ class Net:
             logits += tf.reduce_sum((users @ dense["head.interaction"]) * shown, axis=1)
         return logits
 
-    def _hidden(self, vectors: Tensor, behaviour: Tensor) -> Tensor:
-        """Return hidden states [T+1, B, H], from zeros on, of inputs [T, B, E] and [T, B, F]."""
+    def _hidden(self, vectors: Tensor, behaviour: Tensor, hidden: Tensor) -> Tensor:
+        """Return hidden states [T+1, B, H], from `hidden` [B, H] on, of inputs [T, B, E] and [T, B, F]."""
         dense, size = self._dense, self.config.hidden_size
         recurrent, bias = dense["gru.recurrent"], dense["gru.bias"]
         steps, rows, _ = behaviour.shape
         inputs = tf.concat([vectors, behaviour], axis=2)
         projected = tf.tensordot(inputs, dense["gru.kernel"], axes=1) + bias[0]
-        hidden = tf.zeros([rows, size])
         states = tf.TensorArray(tf.float32, steps + 1, element_shape=[rows, size]).write(0, hidden)
         for t in tf.range(steps):
             update, reset, candidate = tf.split(projected[t], 3, axis=1)
@@ -212,16 +234,17 @@ class Net:
         return states.stack()
 
     def _train_step(
-        self, content: Tensor, residuals: Tensor, media: Tensor, *rest: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Move the dense weights by one step; return the loss and the gradients of `content` and `residuals`."""
+        self, content: Tensor, residuals: Tensor, media: Tensor, start: Tensor, *rest: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Move the dense weights by a step; return the loss, and gradients of `content`, `residuals` and `start`."""
         *arrays, label, weight, rate, spread = rest
         with tf.GradientTape() as tape:
-            tape.watch([content, residuals])
-            each = tf.nn.sigmoid_cross_entropy_with_logits(label, self._logits(content, residuals, media, *arrays))
+            tape.watch([content, residuals, start])
+            logits = self._logits(content, residuals, media, start, *arrays)
+            each = tf.nn.sigmoid_cross_entropy_with_logits(label, logits)
             loss = tf.reduce_sum(each * weight) / tf.maximum(tf.reduce_sum(weight), 1.0)
-        wanted = [*self._dense.values(), content, residuals]
-        *gradients, for_content, for_residuals = tape.gradient(loss, wanted, unconnected_gradients="zero")
+        wanted = [*self._dense.values(), content, residuals, start]
+        *gradients, for_content, for_residuals, for_start = tape.gradient(loss, wanted, unconnected_gradients="zero")
         gradients, _ = tf.clip_by_global_norm(gradients, self.options.clip)
         for name, gradient in zip(self._dense, gradients, strict=True):
             first, second = self._moments[name]
@@ -229,7 +252,15 @@ class Net:
             second.assign(BETA2 * second + (1 - BETA2) * gradient * gradient)
             pace = rate * (self.options.media_rate if name == "media.kernel" else 1.0)
             self._dense[name].assign_sub(pace * first / (tf.sqrt(second) * spread + EPSILON))
-        return loss, for_content, for_residuals
+        return loss, for_content, for_residuals, for_start
+
+
+def optional_table(weights: Weights, width: int) -> tuple[NDArray[Any], Floats]:
+    """Return keys [V] and rows [V, W] of the table that weights may lack."""
+    keys, rows = weights.get(f"table.{OPTIONAL}.keys"), weights.get(f"table.{OPTIONAL}.rows")
+    if keys is None or rows is None:
+        return np.zeros(0, np.int64), np.zeros((0, width), np.float32)
+    return keys, rows
 
 
 def _arrays(batch: Batch) -> tuple[NDArray[Any], ...]:

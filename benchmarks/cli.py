@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from streams.config import load_settings
+
+VARIANTS = "none,categories,frames,sound,text,all,all-categories,all-frames,all-sound,all-text"
 bench_app = typer.Typer(
     no_args_is_help=True, help="Measure this installation; each prints its ratio and how to repeat."
 )
@@ -110,3 +114,35 @@ def swap(
     from benchmarks.swap import run
 
     _show(run(swaps, rate, partitions, _say), as_json)
+
+
+@bench_app.command()
+def content(
+    seeds: Annotated[str, typer.Option(help="Seeds of the simulated world, comma-separated.")] = "1,2,3",
+    variants: Annotated[str, typer.Option(help="What the model may see, comma-separated.")] = VARIANTS,
+    seconds: Annotated[float, typer.Option(min=20, help="Simulated time of a run.")] = 60.0,
+    as_json: Json = False,
+) -> None:
+    """What content is worth on videos that hardly anybody has seen, in simulated time, with really rendered clips.
+
+    The share of the way from random to the oracle, on impressions of a video that are among its first 20.
+    """
+    from benchmarks.content import run
+
+    folder = load_settings().data_dir / "bench" / "clip-vectors"
+    _show(run([int(seed) for seed in seeds.split(",")], variants.split(","), seconds, folder, _say), as_json)
+
+
+@bench_app.command()
+def ingest(
+    clips: Annotated[Path, typer.Option(help="A folder of real clips (.mp4, .mkv). [default: data/clips]")] = Path(),
+    clip_rate: Annotated[float, typer.Option(min=0.1, help="Clips published per second.")] = 5.0,
+    rate: Annotated[float, typer.Option(min=1, help="Events per second beside them.")] = 500.0,
+    seconds: Annotated[float, typer.Option(min=10, help="Time of the measurement.")] = 60.0,
+    as_json: Json = False,
+) -> None:
+    """Published to recommendable with vectors, and event to slate beside it, while real clips come."""
+    from benchmarks.ingest import run
+
+    folder = clips if clips != Path() else load_settings().data / "clips"
+    _show(run(folder, clip_rate, rate, seconds, _say), as_json)

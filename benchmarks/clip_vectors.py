@@ -1,87 +1,70 @@
-"""Content vectors of the clips of a simulated world: rendered, written as MP4, decoded and embedded; kept on disk.
-
-python -m benchmarks.clip_vectors --seed 1 --videos 2000 --folder FOLDER
-"""
+"""Content vectors of the clips of a simulated world: rendered, written as MP4, decoded and embedded; kept on disk."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.content.decoder import Decoder
 from model.content.encoder import ContentEncoder
-from model.content.text import SIZE as TEXT
-from model.content.towers import FRAMES, SOUND
 from model.content.weights import read_weights
 from producers.catalogue import Catalogue
 from producers.clip_studio import clip_of
-from producers.parameters import load_parameters
-from streams.core.ports import Floats
+from streams.core.content import VideoContent, encoded_half
+from streams.core.events import Video
+from streams.core.hashing import key64
 
-PART = 100  # videos of a file
+_KEPT_EVERY = 100  # clips made since the file was written
 
 
 class ClipVectors:
-    """Vectors by video number of the world of a seed, made when they are asked for first.
+    """Contents of videos of simulated worlds, made when they are asked for first.
 
     Args:
+      folder: where a file for each content model lies.
       say: told of progress.
     """
 
-    def __init__(self, folder: Path, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         weights, manifest = read_weights()
-        self._folder = folder / f"{manifest.version}-{seed}"
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._say = say
-        self._encoder = ContentEncoder(weights, Decoder())
-        self._parts: dict[int, Floats] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path, self._version, self._say = folder / f"{manifest.version}.npz", manifest.version, say
+        self._decoder = Decoder()
+        self._encoder = ContentEncoder(weights, self._decoder)
+        self._known: dict[int, tuple[NDArray[np.float16], ...]] = {}
+        self._unsaved = 0
+        if self._path.exists():
+            with np.load(self._path) as kept:
+                rows = zip(kept["keys"].tolist(), kept["frames"], kept["sound"], strict=True)
+                self._known = {key: (frames, sound) for key, frames, sound in rows}
 
-    def __call__(self, catalogue: Catalogue, number: int, author_id: str, title: str) -> Floats:
-        """Return the vectors [96 + 64 + 32] of one video: frames, sound and text."""
-        part = self._parts.get(number // PART)
-        if part is None:
-            path = self._path(number)
-            size = FRAMES.size + SOUND.size + TEXT
-            part = np.load(path) if path.exists() else np.full((PART, size), np.nan, np.float32)
-            self._parts[number // PART] = part
-        row: Floats = part[number % PART]
-        if np.isnan(row[0]):
-            found = self._encoder(clip_of(catalogue.vectors[number], author_id, number).mp4(), title)
-            vectors = (found.frames, found.sound, found.text)
-            sizes = (FRAMES.size, SOUND.size, TEXT)
-            row[:] = np.concatenate(
-                [np.zeros(n, np.float32) if one is None else one for one, n in zip(vectors, sizes, strict=True)]
-            )
-            if number % PART == PART - 1:
-                self._say(f"{number + 1} clips rendered and embedded")
-                self.save(number)
-        return row
+    def close(self) -> None:
+        """Save what was made, and end the decoder."""
+        self._decoder.close()
+        if self._unsaved:
+            frames, sound = (np.stack([one[at] for one in self._known.values()]) for at in (0, 1))
+            np.savez(self._path, keys=np.array(list(self._known), np.int64), frames=frames, sound=sound)
+            self._unsaved = 0
 
-    def save(self, number: int) -> None:
-        """Keep the part that a video is in."""
-        np.save(self._path(number), self._parts[number // PART])
-
-    def _path(self, number: int) -> Path:
-        return self._folder / f"{number // PART:05d}.npy"
-
-
-def main() -> None:
-    """Make the vectors of a world's first videos."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--videos", type=int, default=2000)
-    parser.add_argument("--folder", type=Path, required=True)
-    given = parser.parse_args()
-    parameters = load_parameters()
-    catalogue = Catalogue(parameters.catalogue, parameters.dimension, given.seed)
-    vectors = ClipVectors(given.folder, given.seed, lambda text: print(text, file=sys.stderr, flush=True))
-    for number, video in enumerate(catalogue.open(given.videos, 0)):
-        vectors(catalogue, number, video.author_id, video.title)
-
-
-if __name__ == "__main__":
-    main()
+    def __call__(self, catalogue: Catalogue, video: Video) -> VideoContent:
+        """Return the content of a video of a catalogue; the record of the video alone gives the text."""
+        number = catalogue.number(video.video_id)
+        topic = catalogue.vectors[number]
+        key = key64(sha256(topic.tobytes() + f"{video.author_id} {number}".encode()).hexdigest())
+        if key not in self._known:
+            found = self._encoder(clip_of(topic, video.author_id, number).mp4())
+            assert found.frames is not None
+            assert found.sound is not None
+            self._known[key] = found.frames.astype(np.float16), found.sound.astype(np.float16)
+            self._unsaved += 1
+            if self._unsaved % _KEPT_EVERY == 0:
+                self._say(f"{self._unsaved} clips rendered, decoded and embedded")
+        frames, sound = self._known[key]
+        return VideoContent(
+            video_id=video.video_id, version=self._version, videos_offset=0, frames=encoded_half(frames),
+            sound=encoded_half(sound), text=encoded_half(self._encoder.of_text(video.title)),
+        )  # fmt: skip

@@ -53,7 +53,9 @@ class LoopOptions:
 
 
 class ClosedLoop:
-    """One run. `learner` is given, so that its options can be compared."""
+    """One run over the arms of the settings. `learner` is given, so that its options can be compared."""
+
+    make_world = Simulation
 
     def __init__(self, settings: Settings, options: LoopOptions, learner: Learner) -> None:
         self.settings, self.options, self.learner = settings, options, learner
@@ -61,13 +63,7 @@ class ClosedLoop:
         self.partition = Partition(0, step_config(settings), self.pool)
         self.rewards = Rewards()
         parameters = load_parameters()
-        self.world = Simulation(
-            parameters,
-            Setup(
-                options.viewers, ARMS, options.seed, f"loop{options.seed}", round(1000 * settings.label_window_s),
-                round(3_600_000 * settings.fresh_hours), options.jump_at, "frozen",
-            ),
-        )  # fmt: skip
+        self.world = self.make_world(parameters, self.setup())
         self.now = 1_700_000_000_000
         self._publish(self.world.catalogue.open(options.videos, self.now))
         self.world.begin(self.now)
@@ -85,6 +81,15 @@ class ClosedLoop:
         self._posted: list[tuple[int, dict[bytes, Letter]]] = []
         self.versions = 0
         self.log: list[dict[str, Any]] = []
+
+    def setup(self) -> Setup:
+        """Return what the world is made of."""
+        settings, options = self.settings, self.options
+        arms = tuple(settings.arms)
+        return Setup(
+            options.viewers, arms, options.seed, f"loop{options.seed}", round(1000 * settings.label_window_s),
+            round(3_600_000 * settings.fresh_hours), options.jump_at, "frozen" if "frozen" in arms else "start",
+        )  # fmt: skip
 
     def run(self) -> dict[str, Any]:
         """Return the simulator's summary."""

@@ -44,8 +44,12 @@ _made = msgspec.msgpack.Decoder(_Made).decode
 
 
 @contextmanager
-def worker(name: str, partitions: int) -> Iterator[Settings]:
-    """Yield the settings of a cluster with 2,000 videos and one worker; it is killed at the end."""
+def worker(name: str, partitions: int, port: int = 0) -> Iterator[Settings]:
+    """Yield the settings of a cluster with 2,000 videos and one worker; it is killed at the end.
+
+    Args:
+      port: of its metrics; 0 for any.
+    """
     with cluster(partitions=partitions, app_id=f"{name}-{partitions}") as settings:
         videos = make_videos(now_ms=time.time_ns() // 1_000_000)
         load(settings, Topics(settings).videos, [(one.video_id.encode(), encode(one)) for one in videos], 1)
@@ -53,7 +57,8 @@ def worker(name: str, partitions: int) -> Iterator[Settings]:
         folder.mkdir(parents=True, exist_ok=True)
         env = os.environ | environment(settings, data_dir=str(folder), **WORKER)
         with open(folder / "log", "wb") as log:
-            child = subprocess.Popen(worker_command(settings, name), env=env, stdout=log, stderr=subprocess.STDOUT)
+            command = worker_command(settings, name, port)
+            child = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
         try:
             yield settings
         finally:

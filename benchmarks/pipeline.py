@@ -79,12 +79,14 @@ def _module(python: Any, module: str, settings: Settings, group: str) -> list[st
     return [str(python), "-m", module, *(part for name, value in arguments.items() for part in (f"--{name}", value))]
 
 
-def worker_command(settings: Settings, group: str) -> list[str]:
-    """Return the command of the worker under test."""
-    return [sys.executable, "-m", "streams.main", "worker", "--name", "bench", "--metrics-port", str(_port())]
+def worker_command(settings: Settings, group: str, port: int = 0) -> list[str]:
+    """Return the command of the worker under test; `port` is that of its metrics, 0 for any."""
+    one = str(port or free_port())
+    return [sys.executable, "-m", "streams.main", "worker", "--name", "bench", "--metrics-port", one]
 
 
-def _port() -> int:
+def free_port() -> int:
+    """Return a port that nobody uses now."""
     import socket
 
     with socket.socket() as one:

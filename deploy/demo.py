@@ -38,6 +38,7 @@ class DemoOptions:
     rate: float = 1000.0
     seed: int = 1
     console: bool = True
+    clips: bool = False
 
 
 @dataclass
@@ -134,8 +135,10 @@ def parts(settings: Settings, options: DemoOptions, summary: Path) -> list[Child
         "simulate", env, port + options.workers + 1, "simulate", "--arms", ",".join(ARMS),
         "--viewers", str(options.viewers), "--rate", str(options.rate), "--seed", str(options.seed),
         "--ramp", str(RAMP_S), "--measure-from", "frozen", "--summary", str(summary),
+        *(["--render", str(settings.data_dir / "clips")] if options.clips else ()),
     )  # fmt: skip
-    return [*workers, trainer, *([_console(settings, env)] if options.console else []), simulate]
+    ingest = [_part("ingest", env, port + options.workers + 2, "ingest")] if options.clips else []
+    return [*workers, trainer, *ingest, *([_console(settings, env)] if options.console else []), simulate]
 
 
 def _worker(settings: Settings, env: Mapping[str, str], number: int) -> ChildSpec:

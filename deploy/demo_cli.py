@@ -23,6 +23,7 @@ def demo(
     viewers: Annotated[int, typer.Option(min=10, help="Simulated viewers, each once in every arm.")] = 1000,
     rate: Annotated[float, typer.Option(min=1, help="Viewer events per second, over all arms.")] = 1000.0,
     seed: Annotated[int, typer.Option(help="Seed of the simulated world.")] = 1,
+    clips: Annotated[bool, typer.Option("--clips", help="Videos show rendered clips, which ingest embeds.")] = False,
     console_page: Annotated[bool, typer.Option("--console/--no-console", help="Serve the console page.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -32,7 +33,7 @@ def demo(
     model beside a frozen one, popular and random videos, each as its share of the way from random to the best possible.
     """
     console = Console(stderr=True)
-    options = DemoOptions(workers, viewers, rate, seed, console_page)
+    options = DemoOptions(workers, viewers, rate, seed, console_page, clips)
     found: dict[str, Any] = {}
     try:
         _watch(console, options, seconds or None, found)

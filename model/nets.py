@@ -53,7 +53,7 @@ class NetOptions:
     clip: float = 1.0
     dropout: float = 0.1
     media_dropout: float = 0.1
-    media_rate: float = 1.0
+    media_rate: float = 4.0
     most_rows: int = 32_768
 
     def tables(self, category: int, embedding: int) -> Tables:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import ModelConfig
+from model.modalities import rows_of
 from streams.core.behaviour import FEATURES
 from streams.core.ports import Floats
 
@@ -25,6 +26,7 @@ GATES = {"watch_ratio": -1.5, "is_like": -0.75}
 SIMILARITY = 1.0  # gain of the similarity of user and video
 CONTENT = 2.0  # gain from the rows of author and tags to the video vector
 MUSIC = 0.3  # of that gain: music says less
+MEDIA = 1.0  # gain from each content vector, which is of length 1, to the video vector
 
 
 def with_prior(weights: dict[str, Floats], config: ModelConfig) -> None:
@@ -32,6 +34,8 @@ def with_prior(weights: dict[str, Floats], config: ModelConfig) -> None:
     size = min(config.embedding_size, config.hidden_size // 2)
     liked, shown = np.arange(size), size + np.arange(size)
     _content(weights["video.kernel"], config)
+    if config.media:
+        _media(weights["media.kernel"], config)
     _averages(weights, config, liked, shown)
     users = weights["user.kernel"]
     users *= NOISE
@@ -49,6 +53,13 @@ def _content(kernel: Floats, config: ModelConfig) -> None:
     kernel *= NOISE
     for block, gain in enumerate((CONTENT, CONTENT, CONTENT * MUSIC)):
         kernel[block * width : (block + 1) * width] += gain * shared
+
+
+def _media(kernel: Floats, config: ModelConfig) -> None:
+    """Map each content vector by an orthonormal map: what looks alike begins alike. Absence says nothing yet."""
+    for columns in rows_of(config.media).values():
+        kernel[columns[:-1]] = MEDIA * _orthonormal(kernel[columns[:-1]])
+        kernel[columns[-1]] = 0.0
 
 
 def _orthonormal(random: Floats) -> Floats:

@@ -73,7 +73,7 @@ def specs(config: ModelConfig) -> dict[str, Spec]:
     if config.head == "interaction":
         found["head.interaction"] = Spec((e, e), "glorot")
     if config.media:
-        found["media.kernel"] = Spec((config.media_size, e))
+        found["media.kernel"] = Spec((config.media_size, e), "glorot")
     for name in TABLES:
         width = e + 1 if name == "video" else config.category_size
         found[f"table.{name}.keys"] = Spec((ROWS,), dtype="int64")

@@ -8,6 +8,7 @@ tags, music, title and duration.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -77,11 +78,13 @@ class Catalogue:
       duration_ms, published_ms: int64 [V].
       live: [V], published and not withdrawn; `live_count` of them.
       version: rises with every change.
+      media_of: returns the media of a video about a topic [D].
     """
 
     def __init__(self, parameters: CatalogueParameters, dimension: int, seed: int) -> None:
         self._p, self._dimension, self._seed = parameters, dimension, seed
         self._rng = np.random.default_rng([seed, 1])
+        self.media_of: Callable[[Floats], str] = lambda topic: ""
         self.count = 0
         self.live_count = 0
         self.version = 0
@@ -175,6 +178,7 @@ class Catalogue:
             tags=tuple(self.tags.names[one] for one in tags),
             music_id=self.music.names[piece],
             title=title(rng, vocabulary),
+            media=self.media_of(self.vectors[number]),
         )
 
     def _append(self, vector: Floats, quality: float, seconds: float, now_ms: int) -> int:

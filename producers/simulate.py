@@ -12,7 +12,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from producers.catalogue import is_simulated
+from producers.catalogue import Catalogue, is_simulated
+from producers.clip_studio import SHELF, recorded, rendered
 from producers.cluster import Cluster
 from producers.parameters import Parameters
 from producers.post import Inbox, Outbox
@@ -39,6 +40,7 @@ class Options:
       products, rooms: shares of the videos that are products and live rooms.
       seconds: the run ends by itself after this; None: it does not.
       summary: a file that is kept up to date.
+      clips: a folder of recorded clips; render: one that clips are rendered into. None: videos have no media.
     """
 
     viewers: int = 1000
@@ -54,6 +56,8 @@ class Options:
     products: float = 0.0
     rooms: float = 0.0
     summary: Path | None = None
+    clips: Path | None = None
+    render: Path | None = None
 
     def rate_after(self, seconds: float) -> float:
         """Return the events per second at this time of the run."""
@@ -131,6 +135,7 @@ class Simulator:
 
     def _publish(self, outbox: Outbox) -> None:
         """Withdraw what earlier simulations left, and publish the initial catalogue."""
+        self._give_media()
         now_ms = self._clock.now_ms()
         plain = self.world.catalogue.open(self._options.videos, now_ms)
         videos = [self.world.goods.made_of(video, now_ms) for video in plain]
@@ -143,6 +148,16 @@ class Simulator:
         outbox.flush()
         self.metrics.videos.labels("published").inc(len(videos))
         self._say(f"published {len(videos)} videos; {self._options.viewers} viewers come")
+
+    def _give_media(self) -> None:
+        options, dimension = self._options, self._parameters.dimension
+        if options.clips is not None:
+            self.world.catalogue.media_of = recorded(options.clips, dimension)
+        elif options.render is not None:
+            twin = Catalogue(self._parameters.catalogue, dimension, options.seed)
+            videos = twin.open(SHELF, 0)
+            authors = [video.author_id for video in videos]
+            self.world.catalogue.media_of = rendered(options.render, twin.vectors[:SHELF], authors, self._say)
 
     def _live(self, outbox: Outbox, inbox: Inbox) -> None:
         options = self._options

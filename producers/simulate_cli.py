@@ -47,6 +47,10 @@ def simulate(
     jump_at: Annotated[float | None, typer.Option(min=0.0, help="Every taste jumps after so many seconds.")] = None,
     products: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the videos that are products.")] = 0.0,
     rooms: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of them that are live rooms.")] = 0.0,
+    clips: Annotated[Path | None, typer.Option(help="Videos show recorded clips of this folder.")] = None,
+    render: Annotated[
+        Path | None, typer.Option(help="Videos show clips that follow from their topics, rendered into this folder.")
+    ] = None,
     parameters: Annotated[Path, typer.Option(help="The world's parameters (TOML).")] = DEFAULT,
     summary: Annotated[Path | None, typer.Option(help="A JSON file that is kept up to date.")] = None,
     metrics_port: Annotated[int, typer.Option(min=0, max=65535, help="Port for Prometheus; 0: none.")] = 0,
@@ -71,9 +75,13 @@ def simulate(
         products=products,
         rooms=rooms,
         summary=summary,
+        clips=clips,
+        render=render,
     )
     if options.measure_from == From.FROZEN and not {"online", "frozen"} <= set(options.arms):
         raise ConfigError("--measure-from frozen needs the arms online and frozen (--arms online,frozen)")
+    if clips is not None and render is not None:
+        raise ConfigError("--clips and --render exclude each other")
     if products + rooms > 1.0:
         raise ConfigError("--products and --rooms are shares of the same videos: together 1 at most")
     if summary is not None and not summary.absolute().parent.is_dir():

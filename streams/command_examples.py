@@ -68,6 +68,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "bench state": ("freshloop bench state --users 100000 --rounds 3 --json",),
     "bench pool": ("freshloop bench pool --json", "freshloop bench pool --sizes 1000,100000 --rounds 3"),
     "bench train": ("freshloop bench train --examples 12000 --rounds 3 --json",),
+    "bench content": ("freshloop bench content --seeds 1 --variants none,all --json",),
+    "bench ingest": ("freshloop bench ingest --clips clips --json",),
     "bench swap": ("freshloop bench swap --swaps 4 --json",),
     "ingest": ("freshloop ingest", "freshloop ingest --part 1/2"),
     "embed": ("freshloop embed clip.mp4 other.mp4", "freshloop embed --halves clip.mp4 other.mp4 --json"),

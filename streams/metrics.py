@@ -15,6 +15,7 @@ from streams.core.feedback import Join
 _LETTERS = ("empty", "too-large", "not-decodable", "schema-version", "invalid", "null-key", "key-mismatch",
             "raw-user-id")  # fmt: skip
 _FAST = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_CLIPS = (0.1, 0.25, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 5, 10, 30, 60, 300)
 _SLOW = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 45, 60, 120, 300, 900, 3600)
 
 
@@ -71,7 +72,9 @@ class WorkerMetrics:
             _FAST,
         )
         self.published_to_vectors = histogram(
-            "freshloop_published_to_vectors_seconds", "A video's publication to its content vectors in the pool.", _FAST
+            "freshloop_published_to_vectors_seconds",
+            "A video's publication to its content vectors in the pool.",
+            _CLIPS,
         )
         self.feedback_to_serving = histogram(
             "freshloop_feedback_to_serving_seconds",

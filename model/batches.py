@@ -45,6 +45,7 @@ class Batch:
       row, time: int32 [N], the window of an example, and how many of its steps come before it.
       video: int32 [N], place in `videos` plus one.
       label, weight: float32 [N]; padding has weight 0.
+      owner: int32 [B], the first window of the same user; a padded one is its own.
       slots: int64 [n], the examples' slots in the store.
     """
 
@@ -56,6 +57,7 @@ class Batch:
     video: NDArray[np.int32]
     label: Floats
     weight: Floats
+    owner: NDArray[np.int32]
     slots: Ints
 
 
@@ -124,6 +126,9 @@ def _batch(store: Examples, held: list[Window], shape: BatchShape) -> Batch:
     behaviour = np.zeros((shape.steps, shape.rows, BEHAVIOUR_SIZE), np.float32)
     behaviour[:, : len(held)] = inputs.transpose(1, 0, 2)
     rows = [at for at, window in enumerate(held) for _ in window.slots]
+    owner = np.arange(shape.rows, dtype=np.int32)
+    _, first, which = np.unique(users, return_index=True, return_inverse=True)
+    owner[: len(held)] = first[which]
     return Batch(
         videos=videos,
         step_video=np.ascontiguousarray(step_video.T),
@@ -133,6 +138,7 @@ def _batch(store: Examples, held: list[Window], shape: BatchShape) -> Batch:
         video=_pad(where[len(where) - len(slots) :] + 1, shape.examples, np.int32),
         label=_pad(store.label[slots], shape.examples, np.float32),
         weight=_pad(store.weight[slots], shape.examples, np.float32),
+        owner=owner,
         slots=slots,
     )  # fmt: skip
 
@@ -150,6 +156,7 @@ def empty(shape: BatchShape) -> Batch:
         video=one,
         label=weight,
         weight=weight,
+        owner=np.arange(shape.rows, dtype=np.int32),
         slots=np.zeros(0, np.int64),
     )
 

@@ -14,8 +14,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from model.batches import Batch, BatchShape, empty
+from model.bounding import Inputs, Passed, shares, window_norms
 from model.catalogue import Catalogue
 from model.config import ModelConfig
+from model.recurrence import unroll
 from model.tables import BETA1, BETA2, EPSILON, Table, Tables
 from model.weights import Weights
 from streams.core.ports import Floats
@@ -34,6 +36,7 @@ class NetOptions:
       own_scale: of what a new author or music has besides the mean of its first tags.
       decay: weight decay of table rows, per unit of step size.
       clip: largest global norm of the dense gradients.
+      user_clip: largest norm of the summed gradient that one user brings to a step, over all weights and rows; 0: any.
       dropout: chance that a batch sees a video without what was learned of it by id, so that content stands alone.
       most_rows: rows of a table kept.
     """
@@ -46,6 +49,7 @@ class NetOptions:
     own_scale: float = 0.1
     decay: float = 0.01
     clip: float = 1.0
+    user_clip: float = 0.0
     dropout: float = 0.1
     most_rows: int = 32_768
 
@@ -142,7 +146,7 @@ class Net:
         kept = (self._rng.random((size, 1)) >= self.options.dropout).astype(np.float32)
         residuals = self.tables.residuals(places, size) * kept
         pace = self.options.rate * warmth / (1.0 - BETA1**self.steps), (1.0 - BETA2**self.steps) ** -0.5
-        inputs = (content, residuals, *_arrays(batch), batch.label, batch.weight, *map(np.float32, pace))
+        inputs = (content, residuals, *_arrays(batch), batch.label, batch.weight, batch.owner, *map(np.float32, pace))
         loss, for_content, for_residuals = self._train(*map(tf.constant, inputs))
         self.tables.update(places, for_content.numpy(), for_residuals.numpy() * kept, self.steps, warmth)
         return float(loss)
@@ -160,54 +164,103 @@ class Net:
         video: Tensor,
     ) -> Tensor:  # fmt: skip
         """Return logits [N]; the arguments are `content` and `residuals` [U, ...], and the arrays of a batch."""
-        dense, embedding = self._dense, self.config.embedding_size
-        raw = content @ dense["video.kernel"] + dense["video.bias"] + residuals[:, :embedding]
-        vectors = tf.tanh(raw) * tf.constant([[0.0]] + [[1.0]] * (self.shape.videos - 1))
-        hidden = self._hidden(tf.gather(vectors, step_video), behaviour)
-        users = tf.gather_nd(hidden, tf.stack([time, row], axis=1))
-        users = tf.tanh(users @ dense["user.kernel"] + dense["user.bias"])
-        shown = tf.gather(vectors, video)
+        vectors = self._vectors(content, residuals)
+        projected = self._projected(tf.gather(vectors, step_video), behaviour)
+        read = tf.gather_nd(self._hidden(projected, tf.zeros_like(projected)), tf.stack([time, row], axis=1))
+        return self._judged(tf.tanh(self._user(read)), tf.gather(vectors, video), self._biases(residuals, video))
+
+    def _vectors(self, content: Tensor, residuals: Tensor) -> Tensor:
+        """Return video vectors [U, E]; the first, which stands for "not known", is zeros."""
+        dense = self._dense
+        raw = content @ dense["video.kernel"] + dense["video.bias"] + residuals[:, : self.config.embedding_size]
+        return tf.tanh(raw) * tf.constant([[0.0]] + [[1.0]] * (self.shape.videos - 1))
+
+    def _biases(self, residuals: Tensor, video: Tensor) -> Tensor:
+        """Return the own biases [N] of shown videos."""
+        found = tf.gather(residuals[:, self.config.embedding_size], video)
+        return found if self.config.head == "interaction" else tf.zeros_like(found)
+
+    def _projected(self, vectors: Tensor, behaviour: Tensor) -> Tensor:
+        """Return inputs [T, B, E] and [T, B, F] times the GRU's kernel, with its bias: [T, B, 3H]."""
+        inputs = tf.concat([vectors, behaviour], axis=2)
+        return tf.tensordot(inputs, self._dense["gru.kernel"], axes=1) + self._dense["gru.bias"][0]
+
+    def _hidden(self, projected: Tensor, tap: Tensor) -> Tensor:
+        """Return hidden states [T+1, B, H], from zeros on."""
+        first = tf.zeros([projected.shape[1], self.config.hidden_size])
+        return unroll(projected, tap, first, self._dense["gru.recurrent"], self._dense["gru.bias"][1])
+
+    def _products(self, hidden: Tensor) -> Tensor:
+        """Return hidden states [T, B, H] times the recurrent kernel, with its bias: [T, B, 3H]."""
+        return tf.tensordot(hidden, self._dense["gru.recurrent"], axes=1) + self._dense["gru.bias"][1]
+
+    def _user(self, hidden: Tensor) -> Tensor:
+        """Return user vectors before the tanh [N, E] of hidden states [N, H]."""
+        return hidden @ self._dense["user.kernel"] + self._dense["user.bias"]
+
+    def _judged(self, users: Tensor, shown: Tensor, biases: Tensor) -> Tensor:
+        """Return logits [N] of user vectors and video vectors [N, E]."""
+        dense = self._dense
         logits = tf.linalg.matvec(users, dense["head.user"]) + tf.linalg.matvec(shown, dense["head.video"])
-        logits += dense["head.bias"]
+        logits += dense["head.bias"] + biases
         if self.config.head == "interaction":
-            logits += tf.gather(residuals[:, embedding], video)
             logits += tf.reduce_sum((users @ dense["head.interaction"]) * shown, axis=1)
         return logits
 
-    def _hidden(self, vectors: Tensor, behaviour: Tensor) -> Tensor:
-        """Return hidden states [T+1, B, H], from zeros on, of inputs [T, B, E] and [T, B, F]."""
-        dense, size = self._dense, self.config.hidden_size
-        recurrent, bias = dense["gru.recurrent"], dense["gru.bias"]
-        steps, rows, _ = behaviour.shape
-        inputs = tf.concat([vectors, behaviour], axis=2)
-        projected = tf.tensordot(inputs, dense["gru.kernel"], axes=1) + bias[0]
-        hidden = tf.zeros([rows, size])
-        states = tf.TensorArray(tf.float32, steps + 1, element_shape=[rows, size]).write(0, hidden)
-        for t in tf.range(steps):
-            update, reset, candidate = tf.split(projected[t], 3, axis=1)
-            inner_update, inner_reset, inner = tf.split(hidden @ recurrent + bias[1], 3, axis=1)
-            update = tf.sigmoid(update + inner_update)
-            candidate = tf.tanh(candidate + tf.sigmoid(reset + inner_reset) * inner)
-            hidden = update * hidden + (1.0 - update) * candidate
-            states = states.write(t + 1, hidden)
-        return states.stack()
+    def _gradients(self, content: Tensor, residuals: Tensor, *rest: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the summed weighted loss, and its gradients by dense weights, `content` and `residuals`.
+
+        What each window passes back is bounded first, see `model.bounding`.
+        """
+        step_video, behaviour, row, time, video, label, weight, owner = rest
+        with tf.GradientTape() as tape:
+            vectors = self._vectors(content, residuals)
+            stepped, shown = tf.gather(vectors, step_video), tf.gather(vectors, video)
+            projected = self._projected(stepped, behaviour)
+            tap = tf.zeros_like(projected)
+            tape.watch(tap)
+            states = self._hidden(projected, tap)
+            read = tf.gather_nd(states, tf.stack([time, row], axis=1))
+            raw = self._user(read)
+            users, biases = tf.tanh(raw), self._biases(residuals, video)
+            logits = self._judged(users, shown, biases)
+            loss = tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(label, logits) * weight)
+        passed = Passed(*tape.gradient(loss, [stepped, shown, projected, tap, raw, logits]))
+        if self.options.user_clip:
+            inputs = tf.concat([stepped, behaviour], axis=2)
+            kernel, tabled = self._dense["video.kernel"], 3 * self.config.category_size
+            given = Inputs(content, kernel, tabled, vectors, inputs, states[:-1], read, users)
+            norms = window_norms(passed, given, step_video, row, video)
+            passed = passed.scaled(shares(norms, owner, self.options.user_clip), row)
+        # The gradient of this is the sum of what the windows pass back, as bounded: every factor of it that is not a
+        # weight is held still, so each weight gets the product of its layer's input and what its output was passed.
+        with tf.GradientTape() as tape:
+            tape.watch([content, residuals])
+            vectors, biases = self._vectors(content, residuals), self._biases(residuals, video)
+            surrogate = (
+                tf.reduce_sum(passed.stepped * tf.gather(vectors, step_video))
+                + tf.reduce_sum(passed.shown * tf.gather(vectors, video))
+                + tf.reduce_sum(passed.projected * self._projected(tf.stop_gradient(stepped), behaviour))
+                + tf.reduce_sum(passed.products * self._products(tf.stop_gradient(states[:-1])))
+                + tf.reduce_sum(passed.raw * self._user(tf.stop_gradient(read)))
+                + tf.reduce_sum(passed.logits * self._judged(*map(tf.stop_gradient, (users, shown)), biases))
+            )
+        wanted = [*self._dense.values(), content, residuals]
+        return loss, tape.gradient(surrogate, wanted, unconnected_gradients="zero")
 
     def _train_step(self, content: Tensor, residuals: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Move the dense weights by one step; return the loss and the gradients of `content` and `residuals`."""
-        *arrays, label, weight, rate, spread = rest
-        with tf.GradientTape() as tape:
-            tape.watch([content, residuals])
-            each = tf.nn.sigmoid_cross_entropy_with_logits(label, self._logits(content, residuals, *arrays))
-            loss = tf.reduce_sum(each * weight) / tf.maximum(tf.reduce_sum(weight), 1.0)
-        wanted = [*self._dense.values(), content, residuals]
-        *gradients, for_content, for_residuals = tape.gradient(loss, wanted, unconnected_gradients="zero")
+        *arrays, rate, spread = rest
+        loss, found = self._gradients(content, residuals, *arrays)
+        total = tf.maximum(tf.reduce_sum(arrays[6]), 1.0)  # of the weights of the examples
+        *gradients, for_content, for_residuals = [gradient / total for gradient in found]
         gradients, _ = tf.clip_by_global_norm(gradients, self.options.clip)
         for name, gradient in zip(self._dense, gradients, strict=True):
             first, second = self._moments[name]
             first.assign(BETA1 * first + (1 - BETA1) * gradient)
             second.assign(BETA2 * second + (1 - BETA2) * gradient * gradient)
             self._dense[name].assign_sub(rate * first / (tf.sqrt(second) * spread + EPSILON))
-        return loss, for_content, for_residuals
+        return loss / total, for_content, for_residuals
 
 
 def _arrays(batch: Batch) -> tuple[NDArray[Any], ...]:

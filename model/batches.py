@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,32 @@ def batches(store: Examples, slots: Ints, shape: BatchShape, rng: np.random.Gene
         count += len(window.slots)
     if held:
         yield _batch(store, held, shape)
+
+
+def drawn(
+    store: Examples, slots: Ints, shape: BatchShape, chance: float, steps: int, rng: np.random.Generator
+) -> Iterator[Batch]:
+    """Yield batches for training with noise: each user by chance and by nothing else, with one window and few examples.
+
+    Args:
+      chance: of a user to be in a batch. The few who are drawn beyond what fits are left out; with half as many
+        expected as fit, that happens once in millions of batches.
+    """
+    by_user: dict[int, list[Window]] = {}
+    for window in windows(store, store.usable(slots), shape):
+        by_user.setdefault(window.user, []).append(window)
+    users = list(by_user)
+    for _ in range(steps):
+        chosen = rng.permutation(np.flatnonzero(rng.random(len(users)) < chance))[: shape.rows].tolist()
+        held = [_some(by_user[users[at]], shape.examples // shape.rows, rng) for at in chosen]
+        yield _batch(store, held, shape) if held else empty(shape)
+
+
+def _some(windows: list[Window], most: int, rng: np.random.Generator) -> Window:
+    """Return one of the windows with up to `most` of its examples."""
+    window = windows[int(rng.integers(len(windows)))]
+    kept = np.sort(rng.permutation(len(window.slots))[:most]).tolist()
+    return replace(window, slots=[window.slots[at] for at in kept], times=[window.times[at] for at in kept])
 
 
 def _batch(store: Examples, held: list[Window], shape: BatchShape) -> Batch:

@@ -6,7 +6,7 @@ Dense weights and their Adam moments are `tf.Variable`s inside the step; table r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ class NetOptions:
       decay: weight decay of table rows, per unit of step size.
       clip: largest global norm of the dense gradients.
       user_clip: largest norm of the summed gradient that one user brings to a step, over all weights and rows; 0: any.
+      noise: deviation of the noise on the summed gradient, in units of `user_clip`; with it, tables hold still.
       dropout: chance that a batch sees a video without what was learned of it by id, so that content stands alone.
       most_rows: rows of a table kept.
     """
@@ -50,6 +51,7 @@ class NetOptions:
     decay: float = 0.01
     clip: float = 1.0
     user_clip: float = 0.0
+    noise: float = 0.0
     dropout: float = 0.1
     most_rows: int = 32_768
 
@@ -75,8 +77,9 @@ class Net:
     def __init__(self, config: ModelConfig, shape: BatchShape, options: NetOptions, seed: int = 0) -> None:
         self.config, self.shape, self.options = config, shape, options
         self.steps = 0
+        self._grown = 0  # videos of the catalogue that were given rows, with noise
         self.tables = options.tables(config.category_size, config.embedding_size)
-        self._rng = np.random.default_rng(seed)  # of dropout
+        self._rng = np.random.default_rng(None if options.noise else seed)  # of dropout, and of noise nobody can repeat
         self._dense: dict[str, tf.Variable] = {}
         self._moments: dict[str, tuple[tf.Variable, tf.Variable]] = {}
         self._train = tf.function(self._train_step, jit_compile=True)
@@ -84,6 +87,7 @@ class Net:
 
     def load(self, weights: Weights) -> None:
         """Take over weights; the optimiser starts anew."""
+        self._grown = 0
         self.steps = 0
         for name, table in self.tables.named().items():
             table.load(weights[f"table.{name}.keys"], weights[f"table.{name}.rows"])
@@ -140,16 +144,37 @@ class Net:
           warmth: multiplies every step size.
         """
         self.steps += 1
-        size = self.shape.videos
-        places = self.tables.places(catalogue, batch, grow=True)
+        size, private = self.shape.videos, self.options.noise > 0
+        if private:
+            self._grow(catalogue)
+        places = self.tables.places(catalogue, batch, grow=not private)
         content = self.tables.content(catalogue, batch, places, size)
         kept = (self._rng.random((size, 1)) >= self.options.dropout).astype(np.float32)
         residuals = self.tables.residuals(places, size) * kept
+        seed = self._rng.integers(0, 2**31, 2, np.int32)
         pace = self.options.rate * warmth / (1.0 - BETA1**self.steps), (1.0 - BETA2**self.steps) ** -0.5
-        inputs = (content, residuals, *_arrays(batch), batch.label, batch.weight, batch.owner, *map(np.float32, pace))
+        inputs = (
+            content,
+            residuals,
+            *_arrays(batch),
+            batch.label,
+            batch.weight,
+            batch.owner,
+            seed,
+            *map(np.float32, pace),
+        )
         loss, for_content, for_residuals = self._train(*map(tf.constant, inputs))
-        self.tables.update(places, for_content.numpy(), for_residuals.numpy() * kept, self.steps, warmth)
+        if not private:
+            self.tables.update(places, for_content.numpy(), for_residuals.numpy() * kept, self.steps, warmth)
         return float(loss)
+
+    def _grow(self, catalogue: Catalogue) -> None:
+        """Give rows to what every known video has, so that none tells by being there what was watched."""
+        if len(catalogue) > self._grown:
+            new = np.arange(self._grown, len(catalogue))
+            videos = new[catalogue.known[new]]
+            self.tables.places(catalogue, replace(empty(self.shape), videos=videos), grow=True)
+            self._grown = len(catalogue)
 
     def logits(self, catalogue: Catalogue, batch: Batch) -> Floats:
         """Return the logits [n] of a batch's examples."""
@@ -243,17 +268,25 @@ class Net:
                 + tf.reduce_sum(passed.projected * self._projected(tf.stop_gradient(stepped), behaviour))
                 + tf.reduce_sum(passed.products * self._products(tf.stop_gradient(states[:-1])))
                 + tf.reduce_sum(passed.raw * self._user(tf.stop_gradient(read)))
-                + tf.reduce_sum(passed.logits * self._judged(*map(tf.stop_gradient, (users, shown)), biases))
+                + tf.reduce_sum(passed.logits * self._judged(tf.stop_gradient(users), tf.stop_gradient(shown), biases))
             )
         wanted = [*self._dense.values(), content, residuals]
         return loss, tape.gradient(surrogate, wanted, unconnected_gradients="zero")
 
     def _train_step(self, content: Tensor, residuals: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Move the dense weights by one step; return the loss and the gradients of `content` and `residuals`."""
-        *arrays, rate, spread = rest
+        *arrays, seed, rate, spread = rest
         loss, found = self._gradients(content, residuals, *arrays)
         total = tf.maximum(tf.reduce_sum(arrays[6]), 1.0)  # of the weights of the examples
-        *gradients, for_content, for_residuals = [gradient / total for gradient in found]
+        *gradients, for_content, for_residuals = found
+        if self.options.noise:
+            gradients = self._noised(gradients, seed)
+            total = tf.constant(self.shape.examples / 2.0)  # a number of its own would tell who is in the batch
+        gradients, for_content, for_residuals = (
+            [one / total for one in gradients],
+            for_content / total,
+            for_residuals / total,
+        )
         gradients, _ = tf.clip_by_global_norm(gradients, self.options.clip)
         for name, gradient in zip(self._dense, gradients, strict=True):
             first, second = self._moments[name]
@@ -261,6 +294,13 @@ class Net:
             second.assign(BETA2 * second + (1 - BETA2) * gradient * gradient)
             self._dense[name].assign_sub(rate * first / (tf.sqrt(second) * spread + EPSILON))
         return loss / total, for_content, for_residuals
+
+    def _noised(self, gradients: list[Tensor], seed: Tensor) -> list[Tensor]:
+        spread = self.options.noise * self.options.user_clip
+        return [
+            gradient + spread * tf.random.stateless_normal(gradient.shape, seed + [at, 0])
+            for at, gradient in enumerate(gradients)
+        ]
 
 
 def _arrays(batch: Batch) -> tuple[NDArray[Any], ...]:

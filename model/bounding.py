@@ -46,8 +46,8 @@ class Inputs(NamedTuple):
     """What the layers were given.
 
     Attributes:
-      content, kernel: [U, C], and [C, E] that maps it to video vectors; `tabled` columns of it come from tables.
-      tabled: how many columns.
+      content: [U, C], all that maps to video vectors by some kernel.
+      kernel, tabled: [., E], whose first `tabled` rows belong to columns of content that come from tables.
       vectors: [U, E].
       inputs, hidden: [T, B, I] and [T, B, H], of the GRU.
       read, users: [N, H] and [N, E].

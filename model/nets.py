@@ -17,6 +17,7 @@ from model.batches import Batch, BatchShape, empty
 from model.bounding import Inputs, Passed, shares, window_norms
 from model.catalogue import Catalogue
 from model.config import ModelConfig
+from model.modalities import inputs
 from model.recurrence import unroll
 from model.tables import BETA1, BETA2, EPSILON, Table, Tables
 from model.weights import Weights
@@ -39,6 +40,8 @@ class NetOptions:
       user_clip: largest norm of the summed gradient that one user brings to a step, over all weights and rows; 0: any.
       noise: deviation of the noise on the summed gradient, in units of `user_clip`; with it, tables hold still.
       dropout: chance that a batch sees a video without what was learned of it by id, so that content stands alone.
+      media_dropout: chance that a batch sees a video without one of its content vectors, each by itself.
+      media_rate: multiplies the step size of the weights of content vectors.
       most_rows: rows of a table kept.
     """
 
@@ -53,6 +56,8 @@ class NetOptions:
     user_clip: float = 0.0
     noise: float = 0.0
     dropout: float = 0.1
+    media_dropout: float = 0.1
+    media_rate: float = 1.0
     most_rows: int = 32_768
 
     def tables(self, category: int, embedding: int) -> Tables:
@@ -151,19 +156,12 @@ class Net:
         content = self.tables.content(catalogue, batch, places, size)
         kept = (self._rng.random((size, 1)) >= self.options.dropout).astype(np.float32)
         residuals = self.tables.residuals(places, size) * kept
+        media = self._media(catalogue, batch, self.options.media_dropout)
         seed = self._rng.integers(0, 2**31, 2, np.int32)
         pace = self.options.rate * warmth / (1.0 - BETA1**self.steps), (1.0 - BETA2**self.steps) ** -0.5
-        inputs = (
-            content,
-            residuals,
-            *_arrays(batch),
-            batch.label,
-            batch.weight,
-            batch.owner,
-            seed,
-            *map(np.float32, pace),
-        )
-        loss, for_content, for_residuals = self._train(*map(tf.constant, inputs))
+        known = *_arrays(batch), batch.label, batch.weight, batch.owner
+        given = (content, residuals, media, *known, seed, *map(np.float32, pace))
+        loss, for_content, for_residuals = self._train(*map(tf.constant, given))
         if not private:
             self.tables.update(places, for_content.numpy(), for_residuals.numpy() * kept, self.steps, warmth)
         return float(loss)
@@ -181,23 +179,36 @@ class Net:
         places = self.tables.places(catalogue, batch, grow=False)
         content = self.tables.content(catalogue, batch, places, self.shape.videos)
         residuals = self.tables.residuals(places, self.shape.videos)
-        found: Floats = self._score(*map(tf.constant, (content, residuals, *_arrays(batch)))).numpy()
+        media = self._media(catalogue, batch)
+        found: Floats = self._score(*map(tf.constant, (content, residuals, media, *_arrays(batch)))).numpy()
         return found[: len(batch.slots)]
 
+    def _media(self, catalogue: Catalogue, batch: Batch, dropout: float = 0.0) -> Floats:
+        """Return media inputs [U, M], laid out as content; zeros where no video is."""
+        out = np.zeros((self.shape.videos, self.config.media_size), np.float32)
+        if self.config.media:
+            present = catalogue.present[batch.videos]
+            if dropout:
+                present = present & (self._rng.random(present.shape) >= dropout)
+            out[1 : len(batch.videos) + 1] = inputs(catalogue.halves[batch.videos], present, self.config.media)
+        return out
+
     def _logits(
-        self, content: Tensor, residuals: Tensor, step_video: Tensor, behaviour: Tensor, row: Tensor, time: Tensor,
-        video: Tensor,
+        self, content: Tensor, residuals: Tensor, media: Tensor, step_video: Tensor, behaviour: Tensor, row: Tensor,
+        time: Tensor, video: Tensor,
     ) -> Tensor:  # fmt: skip
-        """Return logits [N]; the arguments are `content` and `residuals` [U, ...], and the arrays of a batch."""
-        vectors = self._vectors(content, residuals)
+        """Return logits [N]; the arguments are `content`, `residuals`, `media` [U, ...], and the arrays of a batch."""
+        vectors = self._vectors(content, residuals, media)
         projected = self._projected(tf.gather(vectors, step_video), behaviour)
         read = tf.gather_nd(self._hidden(projected, tf.zeros_like(projected)), tf.stack([time, row], axis=1))
         return self._judged(tf.tanh(self._user(read)), tf.gather(vectors, video), self._biases(residuals, video))
 
-    def _vectors(self, content: Tensor, residuals: Tensor) -> Tensor:
+    def _vectors(self, content: Tensor, residuals: Tensor, media: Tensor) -> Tensor:
         """Return video vectors [U, E]; the first, which stands for "not known", is zeros."""
         dense = self._dense
         raw = content @ dense["video.kernel"] + dense["video.bias"] + residuals[:, : self.config.embedding_size]
+        if self.config.media:
+            raw += media @ dense["media.kernel"]
         return tf.tanh(raw) * tf.constant([[0.0]] + [[1.0]] * (self.shape.videos - 1))
 
     def _biases(self, residuals: Tensor, video: Tensor) -> Tensor:
@@ -232,14 +243,16 @@ class Net:
             logits += tf.reduce_sum((users @ dense["head.interaction"]) * shown, axis=1)
         return logits
 
-    def _gradients(self, content: Tensor, residuals: Tensor, *rest: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _gradients(
+        self, content: Tensor, residuals: Tensor, media: Tensor, *rest: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
         """Return the summed weighted loss, and its gradients by dense weights, `content` and `residuals`.
 
         What each window passes back is bounded first, see `model.bounding`.
         """
         step_video, behaviour, row, time, video, label, weight, owner = rest
         with tf.GradientTape() as tape:
-            vectors = self._vectors(content, residuals)
+            vectors = self._vectors(content, residuals, media)
             stepped, shown = tf.gather(vectors, step_video), tf.gather(vectors, video)
             projected = self._projected(stepped, behaviour)
             tap = tf.zeros_like(projected)
@@ -252,16 +265,16 @@ class Net:
             loss = tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(label, logits) * weight)
         passed = Passed(*tape.gradient(loss, [stepped, shown, projected, tap, raw, logits]))
         if self.options.user_clip:
-            inputs = tf.concat([stepped, behaviour], axis=2)
+            steps, facts = tf.concat([stepped, behaviour], axis=2), tf.concat([content, media], axis=1)
             kernel, tabled = self._dense["video.kernel"], 3 * self.config.category_size
-            given = Inputs(content, kernel, tabled, vectors, inputs, states[:-1], read, users)
+            given = Inputs(facts, kernel, tabled, vectors, steps, states[:-1], read, users)
             norms = window_norms(passed, given, step_video, row, video)
             passed = passed.scaled(shares(norms, owner, self.options.user_clip), row)
         # The gradient of this is the sum of what the windows pass back, as bounded: every factor of it that is not a
         # weight is held still, so each weight gets the product of its layer's input and what its output was passed.
         with tf.GradientTape() as tape:
             tape.watch([content, residuals])
-            vectors, biases = self._vectors(content, residuals), self._biases(residuals, video)
+            vectors, biases = self._vectors(content, residuals, media), self._biases(residuals, video)
             surrogate = (
                 tf.reduce_sum(passed.stepped * tf.gather(vectors, step_video))
                 + tf.reduce_sum(passed.shown * tf.gather(vectors, video))
@@ -273,10 +286,12 @@ class Net:
         wanted = [*self._dense.values(), content, residuals]
         return loss, tape.gradient(surrogate, wanted, unconnected_gradients="zero")
 
-    def _train_step(self, content: Tensor, residuals: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _train_step(
+        self, content: Tensor, residuals: Tensor, media: Tensor, *rest: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Move the dense weights by one step; return the loss and the gradients of `content` and `residuals`."""
         *arrays, seed, rate, spread = rest
-        loss, found = self._gradients(content, residuals, *arrays)
+        loss, found = self._gradients(content, residuals, media, *arrays)
         total = tf.maximum(tf.reduce_sum(arrays[6]), 1.0)  # of the weights of the examples
         *gradients, for_content, for_residuals = found
         if self.options.noise:
@@ -292,7 +307,8 @@ class Net:
             first, second = self._moments[name]
             first.assign(BETA1 * first + (1 - BETA1) * gradient)
             second.assign(BETA2 * second + (1 - BETA2) * gradient * gradient)
-            self._dense[name].assign_sub(rate * first / (tf.sqrt(second) * spread + EPSILON))
+            pace = rate * (self.options.media_rate if name == "media.kernel" else 1.0)
+            self._dense[name].assign_sub(pace * first / (tf.sqrt(second) * spread + EPSILON))
         return loss / total, for_content, for_residuals
 
     def _noised(self, gradients: list[Tensor], seed: Tensor) -> list[Tensor]:

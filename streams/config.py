@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from streams import failpoints
+from streams.quotas import parse_quotas
 
 CONFIG_FILE = "freshloop.toml"
 
@@ -93,7 +94,9 @@ class Settings(BaseSettings):
 
     # Stream
     app_id: str = Field(
-        "freshloop", pattern=r"^[a-zA-Z0-9._-]{1,64}$", description="Consumer group of the workers; names their states."
+        "freshloop",
+        pattern=r"^[a-zA-Z0-9._-]{1,64}$",
+        description="Behind the prefix, the consumer group of the workers; names their states.",
     )
     poll_records: Annotated[int, Field(ge=1, le=10_000)] = Field(2000, description="Most records in one poll.")
     in_flight: Annotated[int, Field(ge=1, le=64)] = Field(16, description="Batches whose writes may be unacknowledged.")
@@ -116,6 +119,13 @@ class Settings(BaseSettings):
     author_cap: Count = Field(3, description="Most videos of one author in a slate.")
     exploration: Share = Field(0.1, description="Share of a slate's positions given to uniformly drawn videos.")
     fresh_hours: Annotated[float, Field(gt=0)] = Field(720.0, description="A video is fresh for this long.")
+    product_fresh_hours: Annotated[float, Field(gt=0)] = Field(
+        8760.0, description="A product is fresh for this long, unless it is sold out."
+    )
+    live_fresh_s: Seconds = Field(30.0, description="A live room leaves when its record was not published for so long.")
+    quotas: str = Field(
+        "", description="Least and most positions of a slate by kind, as 'product:0-2,live:1-3'; empty: no limits."
+    )
     pool_capacity: Annotated[int, Field(ge=8, le=2_000_000)] = Field(16_384, description="Most videos in the pool.")
     index_from: Annotated[int, Field(ge=0)] = Field(
         5_000, description="From so many videos on a pool of over 34,816 slots finds candidates by an index; 0: never."
@@ -144,6 +154,11 @@ class Settings(BaseSettings):
     head: Literal["interaction", "concat"] = Field("interaction", description="Scoring head.")
     hidden_size: Annotated[int, Field(ge=4, le=1024)] = Field(64, description="Size H of the hidden state.")
     embedding_size: Annotated[int, Field(ge=4, le=512)] = Field(32, description="Size E of user and video vectors.")
+    media_inputs: str = Field(
+        "frames,sound,text",
+        pattern=r"^(frames|sound|text)?(,(frames|sound|text))*$",
+        description="Content vectors that the video tower sees, comma-separated; empty: none.",
+    )
     model_seed: int = Field(1, description="Seed of version 0, which serves before anything was learned.")
 
     # Trainer
@@ -205,6 +220,12 @@ class Settings(BaseSettings):
             raise ValueError(f"a key has at least {LEAST_KEY} characters")
         return value
 
+    @field_validator("quotas")
+    @classmethod
+    def _quotas(cls, value: str) -> str:
+        parse_quotas(value)
+        return value
+
     @field_validator("brokers")
     @classmethod
     def _brokers(cls, value: str) -> str:
@@ -222,6 +243,8 @@ class Settings(BaseSettings):
             raise ValueError("experiment_shares must not exceed 1 together")
         if self.slate_minimum > self.slate_size:
             raise ValueError("slate_minimum must not exceed slate_size")
+        if sum(least for least, _ in parse_quotas(self.quotas).values()) > self.slate_size:
+            raise ValueError("the least positions of all kinds in quotas must not exceed slate_size together")
         if self.kafka_security.startswith("SASL") and not (self.kafka_user and self.kafka_password):
             raise ValueError("SASL needs kafka_user and kafka_password")
         if self.noise and not self.user_clip:

@@ -1,4 +1,4 @@
-"""What a worker takes from the broadcast topics: videos into the pool, model versions, rewards into popularity."""
+"""What a worker takes from the broadcast topics: videos and their vectors, model versions, rewards into popularity."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import Any
 
 from streams.clock import Clock
 from streams.codecs import BadRecord, Decoder
+from streams.core.content import VideoContent
 from streams.core.events import Feedback, Video
-from streams.core.pool import FreshPool
+from streams.core.pool import Change, FreshPool
+from streams.journal import Ends
 from streams.metrics import WorkerMetrics
 from streams.models import ServingModels
 
 log = logging.getLogger("freshloop.worker")
 
 _decode_video = Decoder(Video)
+_decode_content = Decoder(VideoContent)
 _decode_feedback = Decoder(Feedback)
 
 
@@ -46,12 +49,12 @@ class Feeds:
     """Handlers of the broadcast topics; each is called in the worker's loop, between two batches.
 
     Args:
-      on_bad: told of a video record that cannot be used.
+      on_bad: told of a record of videos or vectors that cannot be used.
       on_placed: told of pool slots that were given to a video, with the key of their former owner.
 
     Attributes:
       live: what was there at the start has been read; only then are delays measured.
-      videos_end: every record of the `videos` topic below this offset is in the pool.
+      ends: of what the pool has of the topics.
     """
 
     def __init__(
@@ -66,29 +69,52 @@ class Feeds:
         self._pool, self._models, self._metrics, self._clock = pool, models, metrics, clock
         self._on_bad, self._on_placed = on_bad, on_placed
         self._rewards = Rewards()
-        self.live, self.videos_end = False, 0
+        self.live, self.ends = False, Ends(0, 0)
 
     def on_videos(self, records: Any) -> None:
-        """Add published videos, withdraw those with an empty value; the last record of a video in a poll holds."""
-        told = {record.key: record for record in records if record.value or not record.key}
-        first = {record.key: record.offset for record in reversed(records) if record.value}
-        videos, offsets = [], []
-        for key, record in told.items():
+        """Take published videos, and take out those with an empty value, record by record."""
+        changes = []
+        for record in records:
             try:
-                videos.append(_video_of(record))
-                offsets.append(first[key])
+                if change := _change_of(record):
+                    changes.append(change)
             except BadRecord as bad:
                 self._on_bad(record, bad)
-        self._on_placed(self._pool.add(videos, offsets))
-        for key, offset in _withdrawn(
-            records
-        ).items():  # some came in this very poll: steps upon them need their vector
-            self._pool.withdraw(key.decode("utf-8", "replace"), offset)
-        self.videos_end = max(self.videos_end, records[-1].offset + 1)
+        there = [change for change in changes if not self._pool.is_closed(change.video_id)]
+        self._on_placed(self._pool.take(changes))
+        self.ends = self.ends._replace(videos=max(self.ends.videos, records[-1].offset + 1))
         if self.live:
-            now = self._clock.now_ms()
-            for video in videos:
+            self._observe(changes, [change for change in there if self._pool.is_closed(change.video_id)])
+
+    def _observe(self, changes: list[Change], ended: list[Change]) -> None:
+        now = self._clock.now_ms()
+        for video in {change.video_id: change.video for change in changes}.values():
+            if video is not None:
                 self._metrics.published_to_recommendable.observe(max(0, now - video.published_ms) / 1000)
+        for change in {change.video_id: change for change in ended}.values():
+            self._metrics.ended_to_gone.observe(max(0, now - change.heard_ms) / 1000)
+
+    def on_vectors(self, records: Any) -> None:
+        """Add contents of videos. One that is withdrawn keeps its own, since hidden states rest on it."""
+        contents, offsets = [], []
+        for record in records:
+            if not record.value:
+                continue
+            try:
+                content = _decode_content(record.value)
+                if record.key != content.video_id.encode():
+                    raise BadRecord("key-mismatch", "the record's key is not the video_id")
+            except BadRecord as bad:
+                self._on_bad(record, bad)
+                continue
+            contents.append(content)
+            offsets.append(record.offset)
+        first = self._pool.note_contents(contents, offsets)
+        self.ends = self.ends._replace(vectors=max(self.ends.vectors, records[-1].offset + 1))
+        if self.live and first:
+            now = self._clock.now_ms()
+            for published_ms in self._pool.published_ms[first].tolist():
+                self._metrics.published_to_vectors.observe(max(0, now - published_ms) / 1000)
 
     def on_models(self, records: Any) -> None:
         """Feed the registry; a complete and better version is swapped in here."""
@@ -110,19 +136,13 @@ class Feeds:
                 self._pool.reward(feedback.video_id, amount, feedback.impression_ms)
 
 
-def _withdrawn(records: Any) -> dict[bytes, int]:
-    """Return the videos that are withdrawn behind a poll, and since which record."""
-    found: dict[bytes, int] = {}
-    for record in records:
-        if record.value:
-            found.pop(record.key, None)
-        elif record.key:
-            found.setdefault(record.key, record.offset)
-    return found
-
-
-def _video_of(record: Any) -> Video:
-    video = _decode_video(record.value)
-    if record.key != video.video_id.encode():
-        raise BadRecord("key-mismatch", "the record's key is not the video_id")
-    return video
+def _change_of(record: Any) -> Change | None:
+    """Return what a record changes; None for one that names nothing and says nothing."""
+    if record.value:
+        video = _decode_video(record.value)
+        if record.key != video.video_id.encode():
+            raise BadRecord("key-mismatch", "the record's key is not the video_id")
+        return Change(video.video_id, video, record.offset, record.timestamp)
+    if not record.key:
+        raise BadRecord("empty", "the value is empty")
+    return Change(record.key.decode("utf-8", "replace"), None, record.offset, record.timestamp)

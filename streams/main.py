@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import streams.arithmetic  # noqa: F401  before NumPy loads
 
-for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")  # before NumPy loads: one thread, so that a sum has one order
-
+# isort: split
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -98,11 +96,12 @@ def tail(
     settings = load_settings()
     require_topics(settings)
     console = Console(highlight=False)
-    for count, slate in enumerate(slates(settings, user, from_start), start=1):
+    marks: dict[str, str] = {}
+    for count, slate in enumerate(slates(settings, user, from_start, None if json else marks), start=1):
         if json:
             print(as_json(slate), flush=True)
         else:
-            console.print(as_text(slate))
+            console.print(as_text(slate, marks=marks))
         if count == limit:
             break
 

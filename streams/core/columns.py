@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.behaviour import steps_of
+from streams.core.eligibility import LIVE
 from streams.core.events import BARE, TASTE, EventType
 from streams.core.feedback import Impression, Joined
 from streams.core.hashing import bucket, event_keys, key64
@@ -18,7 +19,9 @@ from streams.core.ranking import Policy
 from streams.core.state import UserStates, event_words
 
 _TASTE = np.array([kind in TASTE for kind in EventType])
-_MARKS = np.array([kind not in BARE | {EventType.PLAY} for kind in EventType])  # what counts as seen
+_MARKS = np.array(
+    [kind not in BARE | {EventType.PLAY, EventType.LIVE_ENTER} for kind in EventType]
+)  # what counts as seen
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,15 @@ class Columns:
             self.keys[place] = 0 if video_id is None else key64(video_id)
         known = self.slots >= 0
         self.durations = np.where(known, pool.durations_ms[self.slots], 0)
-        self.steps = steps_of(events, self.durations, np.where(known, pool.kinds[self.slots], 0))
+        kinds = np.where(known, pool.kinds[self.slots], 0)
+        self.steps = steps_of(events, self.durations, kinds)
         self.numbers, self.flags, codes = self.steps.numbers, self.steps.flags, self.steps.codes
         self.taste = _TASTE[codes]
         self.opens = codes == EventType.OPEN.code
         self.seen = _MARKS[codes] & (self.keys != 0)
+        self.seen &= (kinds != LIVE) | (
+            codes == EventType.HIDE.code
+        )  # a room may be entered again, unless it is hidden
         self.times = np.fromiter([event.event_time_ms for event in events], np.int64, count)
         self.words = event_words(event_keys([event.event_id for event in events]))
         self.stepped = np.zeros(count, bool)

@@ -100,7 +100,7 @@ def rank_slates(
     full = [order.kind in (POPULAR, RANDOM) for order in orders]
     minimum = np.repeat(np.where(full, policy.size, policy.minimum), counts)
     logits = parts[0] if len(parts) == 1 else Stacked(parts, counts)
-    return rank_tiles(logits, size, bits, pool.authors[:size], policy, minimum, seeds)
+    return rank_tiles(logits, size, bits, pool.authors[:size], policy, minimum, seeds, pool.kinds[:size])
 
 
 def _rank_by_key(
@@ -114,7 +114,8 @@ def _rank_by_key(
         return rank_nearest(logits, index, eligible, policy, seeds)
     rows = np.arange(len(order.places))
     minimum = np.full(len(rows), policy.size if order.kind in (POPULAR, RANDOM) else policy.minimum)
-    return rank_tiles(logits, pool.size, eligible.bits(rows), pool.authors[: pool.size], policy, minimum, seeds)
+    size, bits = pool.size, eligible.bits(rows)
+    return rank_tiles(logits, size, bits, pool.authors[:size], policy, minimum, seeds, pool.kinds[:size])
 
 
 def _logits(order: Order, slated: Slated, pool: FreshPool, seeds: NDArray[np.uint64]) -> Logits:

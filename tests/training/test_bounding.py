@@ -27,7 +27,7 @@ def store():
 def net_of(head="interaction", clip=0.0):
     from model.nets import Net, NetOptions
 
-    config = ModelConfig(head=head)
+    config = ModelConfig(head=head, media=("sound",))
     net = Net(config, SHAPE, NetOptions(user_clip=clip), seed=1)
     rng = np.random.default_rng(5)
     net.load(
@@ -43,17 +43,18 @@ def inputs_of(net, store, batch):
     content = net.tables.content(store.catalogue, batch, places, SHAPE.videos)
     residuals = rng.normal(0, 0.3, (SHAPE.videos, net.tables.video.width)).astype(np.float32)
     arrays = (batch.step_video, batch.behaviour, batch.row, batch.time, batch.video, batch.label, batch.weight)
-    return [content, residuals, *arrays, batch.owner]
+    media = rng.normal(0, 1, (SHAPE.videos, net.config.media_size)).astype(np.float32)
+    return [content, residuals, media, *arrays, batch.owner]
 
 
 def plainly(net, inputs):
     """The gradients of the summed loss by TensorFlow, through a GRU that is written out without ours."""
     import tensorflow as tf
 
-    content, residuals, step_video, behaviour, row, time, video, label, weight, _ = map(tf.constant, inputs)
+    content, residuals, media, step_video, behaviour, row, time, video, label, weight, _ = map(tf.constant, inputs)
     with tf.GradientTape() as tape:
         tape.watch([content, residuals])
-        vectors = net._vectors(content, residuals)
+        vectors = net._vectors(content, residuals, media)
         projected = net._projected(tf.gather(vectors, step_video), behaviour)
         states = [tf.zeros([SHAPE.rows, net.config.hidden_size])]
         for step in range(SHAPE.steps):
@@ -82,11 +83,11 @@ def test_gradients_are_those_of_tensorflow(store, head):
 
 def norm_by_user(net, store, batch, inputs, gradients_of):
     """The norm over dense weights and table rows of each user's own gradient, by owner."""
-    weight, owner, row = inputs[8], batch.owner, batch.row
+    weight, owner, row = inputs[9], batch.owner, batch.row
     found = {}
     for one in np.unique(owner[row[weight > 0]]).tolist():
         alone = np.where(owner[row] == one, weight, 0).astype(np.float32)
-        *dense, content, residuals = gradients_of([*inputs[:8], alone, batch.owner])
+        *dense, content, residuals = gradients_of([*inputs[:9], alone, batch.owner])
         total = sum(float((np.asarray(gradient) ** 2).sum()) for gradient in dense)
         found[one] = np.sqrt(total + rows_squared(net, store, batch, np.asarray(content), np.asarray(residuals)))
     return found
@@ -132,7 +133,7 @@ def test_no_user_brings_more_than_the_bound_to_a_step(store, head):
         step(
             *map(
                 tf.constant,
-                [*inputs[:8], np.where(batch.owner[batch.row] == one, inputs[8], 0).astype(np.float32), batch.owner],
+                [*inputs[:9], np.where(batch.owner[batch.row] == one, inputs[9], 0).astype(np.float32), batch.owner],
             )
         )[1]
         for one in before

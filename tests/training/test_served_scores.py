@@ -9,7 +9,7 @@ from model.config import ModelConfig
 from model.examples import Examples, Limits
 from model.serving import NumpyScorer
 from model.weights import check
-from streams.core.logits import product
+from streams.core.tiles import product
 from tests.training.world import World
 from tests.versions import grown, table
 

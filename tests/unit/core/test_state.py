@@ -130,7 +130,7 @@ def test_a_slot_given_to_another_video_is_no_longer_seen_until_its_old_one_comes
 
 
 def test_videos_whose_keys_share_their_low_bits_are_seen_together(monkeypatch):
-    from streams.core import pool as module
+    from streams.core import slots as module
 
     monkeypatch.setattr(module, "key64", lambda text: key64(text) if text != "v2" else (1 << 40) | lows(1)[0])
     pool = make_pool(4)

@@ -2,7 +2,7 @@
 
 The bare loop is what one would write by hand in TensorFlow: tables are variables inside one compiled step, Adam moves
 all of them, and the batches are ready-made tensors that are fed again and again. It has no input pipeline, no rows that
-grow, no decay, no dropout, no bound on a user; ours has all of these, and makes every batch anew from the examples it keeps.
+grow, no decay, no dropout and no bound on a user; ours has all of these, and makes every batch anew from its examples.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from model.config import ModelConfig
 from model.examples import Examples, Limits
 from model.nets import Net, NetOptions, _arrays
 from model.tables import BETA1, BETA2, EPSILON
+from model.trainer_cli import net_options
 from model.weights import initial
-from streams.config import Settings
+from streams.config import load_settings
 from streams.core.ranking import Policy
 from streams.core.step import Partition, StepConfig
 
@@ -93,7 +94,7 @@ class Plain(Net):
 
 def _net(shape: BatchShape, kind: type[Net] = Net) -> Net:
     config = ModelConfig(head="interaction", hidden_size=64, embedding_size=32, seed=1)
-    net = kind(config, shape, NetOptions(user_clip=Settings().user_clip), seed=1)
+    net = kind(config, shape, net_options(load_settings()), seed=1)
     net.load(initial(config))
     return net
 

@@ -77,10 +77,10 @@ def _store(examples: int) -> Examples:
 class Plain(Net):
     """The same graph with its GRU as one writes it, and the gradient that TensorFlow finds for it."""
 
-    def _hidden(self, projected: Tensor, tap: Tensor) -> Tensor:
-        steps, rows, _ = projected.shape
+    def _hidden(self, projected: Tensor, tap: Tensor, start: Tensor) -> Tensor:
+        steps = projected.shape[0]
         recurrent, bias = self._dense["gru.recurrent"], self._dense["gru.bias"][1]
-        hidden = tf.zeros([rows, self.config.hidden_size])
+        hidden = tf.tanh(start)
         states = tf.TensorArray(tf.float32, steps + 1, element_shape=hidden.shape).write(0, hidden)
         for t in tf.range(steps):
             update, reset, candidate = tf.split(projected[t], 3, axis=1)
@@ -116,6 +116,8 @@ class Bare:
             start[0] = 0.0
             self._tables[name] = tf.Variable(start)
         self._moments = {name: (tf.Variable(0 * one), tf.Variable(0 * one)) for name, one in self._all().items()}
+        media = tf.zeros([net.shape.videos, net.config.media_size])
+        self._nothing = media, tf.zeros([net.shape.rows, net.config.hidden_size])  # no clips, and nobody has a profile
         self._step = tf.function(self._train_step, jit_compile=True)
 
     def _all(self) -> dict[str, Any]:
@@ -148,9 +150,9 @@ class Bare:
         tables = self._tables
         with tf.GradientTape() as tape:
             tags = tf.reduce_sum(tf.gather(tables["tag"], tag), axis=1) / total[:, None]
-            media = tf.zeros([self._net.shape.videos, 0])
             parts = [tf.gather(tables["author"], author), tags, tf.gather(tables["music"], music), numbers]
-            logits = self._net._logits(tf.concat(parts, axis=1), tf.gather(tables["video"], video), media, *arrays)
+            learned = tf.gather(tables["video"], video)
+            logits = self._net._logits(tf.concat(parts, axis=1), learned, *self._nothing, *arrays)
             each = tf.nn.sigmoid_cross_entropy_with_logits(label, logits)
             loss = tf.reduce_sum(each * weight) / tf.maximum(tf.reduce_sum(weight), 1.0)
         wanted = self._all()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from model.examples import Examples, Ints
 from streams.core.behaviour import BEHAVIOUR_SIZE
+from streams.core.events import MAX_PROFILE
 from streams.core.ports import Floats
 
 
@@ -46,6 +47,9 @@ class Batch:
       video: int32 [N], place in `videos` plus one.
       label, weight: float32 [N]; padding has weight 0.
       owner: int32 [B], the first window of the same user; a padded one is its own.
+      profile: int64 [B, K], keys that the first state of a window is made of; 0 for none, and for all of a window that
+        does not begin with the user's first step.
+      shared: int64 [k], those of these keys that enough users have.
       slots: int64 [n], the examples' slots in the store.
     """
 
@@ -59,6 +63,8 @@ class Batch:
     weight: Floats
     owner: NDArray[np.int32]
     slots: Ints
+    profile: Ints
+    shared: Ints
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,10 @@ def _batch(store: Examples, held: list[Window], shape: BatchShape) -> Batch:
     owner = np.arange(shape.rows, dtype=np.int32)
     _, first, which = np.unique(users, return_index=True, return_inverse=True)
     owner[: len(held)] = first[which]
+    profile = np.zeros((shape.rows, MAX_PROFILE), np.int64)
+    for at, window in enumerate(held):
+        if not window.start and (own := store.profile_of(window.user)):
+            profile[at, : len(own)] = own
     return Batch(
         videos=videos,
         step_video=np.ascontiguousarray(step_video.T),
@@ -166,6 +176,8 @@ def _batch(store: Examples, held: list[Window], shape: BatchShape) -> Batch:
         weight=_pad(store.weight[slots], shape.examples, np.float32),
         owner=owner,
         slots=slots,
+        profile=profile,
+        shared=store.shared(np.unique(profile)),
     )  # fmt: skip
 
 
@@ -184,6 +196,8 @@ def empty(shape: BatchShape) -> Batch:
         weight=weight,
         owner=np.arange(shape.rows, dtype=np.int32),
         slots=np.zeros(0, np.int64),
+        profile=np.zeros((shape.rows, MAX_PROFILE), np.int64),
+        shared=np.zeros(0, np.int64),
     )
 
 

@@ -23,6 +23,7 @@ class Passed(NamedTuple):
       projected, products: [T, B, 3H], by the GRU's inputs times kernel, and hidden states times recurrent kernel.
       raw: [N, E], by user vectors before the tanh.
       logits: [N].
+      start: [B, H], by what the first states are made of.
     """
 
     stepped: Tensor
@@ -31,6 +32,7 @@ class Passed(NamedTuple):
     products: Tensor
     raw: Tensor
     logits: Tensor
+    start: Tensor
 
     def scaled(self, shares: Tensor, row: Tensor) -> Passed:
         """Return these with each window's part times its share [B]."""
@@ -38,7 +40,7 @@ class Passed(NamedTuple):
         wide = examples[:, None]
         return Passed(
             self.stepped * steps, self.shown * wide, self.projected * steps, self.products * steps, self.raw * wide,
-            self.logits * examples,
+            self.logits * examples, self.start * shares[:, None],
         )  # fmt: skip
 
 
@@ -83,7 +85,8 @@ def window_norms(passed: Passed, given: Inputs, step_video: Tensor, row: Tensor,
     by_examples, rows_by_examples = _tower(given, video, passed.shown)
     tower = _root(tf.reduce_sum(by_steps, axis=[1, 2])) + _root(by_window(by_examples))
     rows = tf.reduce_sum(rows_by_steps, axis=1) + tf.math.unsorted_segment_sum(rows_by_examples, row, windows)
-    return _root(gru + judged + tower**2 + rows**2)
+    first = tf.reduce_sum(passed.start**2, axis=1)  # a window's keys each get a part of it, together no more
+    return _root(gru + judged + tower**2 + rows**2 + first)
 
 
 def shares(norms: Tensor, owner: Tensor, most: float) -> Tensor:

@@ -17,10 +17,11 @@ from model.batches import Batch, BatchShape, empty
 from model.bounding import Inputs, Passed, shares, window_norms
 from model.catalogue import Catalogue
 from model.config import ModelConfig
+from model.first import FirstStates
 from model.modalities import inputs
 from model.recurrence import unroll
 from model.tables import BETA1, BETA2, EPSILON, Table, Tables
-from model.weights import Weights
+from model.weights import OPTIONAL, Weights
 from streams.core.ports import Floats
 
 Tensor = Any  # TensorFlow ships no types
@@ -31,8 +32,8 @@ class NetOptions:
     """How the net learns.
 
     Attributes:
-      rate: Adam's step size of dense weights; the next three multiply it for rows of authors, tags and music, for the
-        learned residuals of videos, and for their biases.
+      rate: Adam's step size of dense weights; the next four multiply it for rows of authors, tags and music, for the
+        learned residuals of videos, for their biases, and for rows of profiles.
       tag_scale: standard deviation of a new tag's row.
       own_scale: of what a new author or music has besides the mean of its first tags.
       decay: weight decay of table rows, per unit of step size.
@@ -49,6 +50,7 @@ class NetOptions:
     table_rate: float = 6.0
     residual_rate: float = 1.0
     bias_rate: float = 40.0
+    profile_rate: float = 6.0
     tag_scale: float = 0.25
     own_scale: float = 0.1
     decay: float = 0.01
@@ -71,6 +73,11 @@ class NetOptions:
         )
         return Tables(author, tag, music, Table(embedding + 1, 0.0, learned, self.decay, self.most_rows))
 
+    def profiles(self, hidden: int) -> FirstStates:
+        """Return an empty table of profile rows; what they begin with is nothing, as without a profile."""
+        rates = np.full(hidden, self.rate * self.profile_rate, np.float32)
+        return FirstStates(Table(hidden, 0.0, rates, self.decay, self.most_rows))
+
 
 class Net:
     """Weights with their optimiser state, as one thing that learns.
@@ -84,6 +91,7 @@ class Net:
         self.steps = 0
         self._grown = 0  # videos of the catalogue that were given rows, with noise
         self.tables = options.tables(config.category_size, config.embedding_size)
+        self.profiles = options.profiles(config.hidden_size)
         self._rng = np.random.default_rng(None if options.noise else seed)  # of dropout, and of noise nobody can repeat
         self._dense: dict[str, tf.Variable] = {}
         self._moments: dict[str, tuple[tf.Variable, tf.Variable]] = {}
@@ -96,6 +104,7 @@ class Net:
         self.steps = 0
         for name, table in self.tables.named().items():
             table.load(weights[f"table.{name}.keys"], weights[f"table.{name}.rows"])
+        self.profiles.table.load(*optional_table(weights, self.config.hidden_size))
         for name, value in weights.items():
             if name.startswith("table."):
                 continue
@@ -117,14 +126,25 @@ class Net:
         weights: Weights = {name: variable.numpy() for name, variable in self._dense.items()}
         for name, table in self.tables.named().items():
             weights[f"table.{name}.keys"], weights[f"table.{name}.rows"] = table.sorted()
+        if len(self.profiles.table):
+            keys, rows = self.profiles.table.sorted()
+            weights |= {f"table.{OPTIONAL}.keys": keys, f"table.{OPTIONAL}.rows": rows}
         return weights
+
+    def trim(self) -> None:
+        """Drop rows beyond each table's bound, those untouched for longest first."""
+        self.tables.trim()
+        self.profiles.table.trim()
+
+    def _all_tables(self) -> dict[str, Table]:
+        return self.tables.named() | {OPTIONAL: self.profiles.table}
 
     def optimiser(self) -> Weights:
         """Return the optimiser's state, by name, as copies."""
         state: Weights = {"steps": np.array([self.steps], np.int64)}
         for name, (first, second) in self._moments.items():
             state |= {f"first.{name}": first.numpy(), f"second.{name}": second.numpy()}
-        for name, table in self.tables.named().items():
+        for name, table in self._all_tables().items():
             keys, rows_first, rows_second = table.moments()
             state |= {f"rows.{name}.keys": keys, f"rows.{name}.first": rows_first, f"rows.{name}.second": rows_second}
         return state
@@ -138,8 +158,9 @@ class Net:
         for name, (first, second) in self._moments.items():
             first.assign(state[f"first.{name}"])
             second.assign(state[f"second.{name}"])
-        for name, table in self.tables.named().items():
-            table.set_moments(*(state[f"rows.{name}.{part}"] for part in ("keys", "first", "second")))
+        for name, table in self._all_tables().items():
+            if name != OPTIONAL or f"rows.{name}.keys" in state:  # kept before there were profiles
+                table.set_moments(*(state[f"rows.{name}.{part}"] for part in ("keys", "first", "second")))
         self.steps = int(state["steps"][0])
 
     def train(self, catalogue: Catalogue, batch: Batch, warmth: float = 1.0) -> float:
@@ -153,17 +174,19 @@ class Net:
         if private:
             self._grow(catalogue)
         places = self.tables.places(catalogue, batch, grow=not private)
+        told = self.profiles.places(batch, grow=not private)
         content = self.tables.content(catalogue, batch, places, size)
         kept = (self._rng.random((size, 1)) >= self.options.dropout).astype(np.float32)
         residuals = self.tables.residuals(places, size) * kept
         media = self._media(catalogue, batch, self.options.media_dropout)
         seed = self._rng.integers(0, 2**31, 2, np.int32)
         pace = self.options.rate * warmth / (1.0 - BETA1**self.steps), (1.0 - BETA2**self.steps) ** -0.5
-        known = *_arrays(batch), batch.label, batch.weight, batch.owner
-        given = (content, residuals, media, *known, seed, *map(np.float32, pace))
-        loss, for_content, for_residuals = self._train(*map(tf.constant, given))
+        shown = (content, residuals, media, self.profiles.start(told), *_arrays(batch))
+        given = (*shown, batch.label, batch.weight, batch.owner, seed, *map(np.float32, pace))
+        loss, for_content, for_residuals, for_start = self._train(*map(tf.constant, given))
         if not private:
             self.tables.update(places, for_content.numpy(), for_residuals.numpy() * kept, self.steps, warmth)
+            self.profiles.update(told, for_start.numpy(), self.steps, warmth)
         return float(loss)
 
     def _grow(self, catalogue: Catalogue) -> None:
@@ -179,8 +202,8 @@ class Net:
         places = self.tables.places(catalogue, batch, grow=False)
         content = self.tables.content(catalogue, batch, places, self.shape.videos)
         residuals = self.tables.residuals(places, self.shape.videos)
-        media = self._media(catalogue, batch)
-        found: Floats = self._score(*map(tf.constant, (content, residuals, media, *_arrays(batch)))).numpy()
+        media, start = self._media(catalogue, batch), self.profiles.start(self.profiles.places(batch, grow=False))
+        found: Floats = self._score(*map(tf.constant, (content, residuals, media, start, *_arrays(batch)))).numpy()
         return found[: len(batch.slots)]
 
     def _media(self, catalogue: Catalogue, batch: Batch, dropout: float = 0.0) -> Floats:
@@ -194,13 +217,13 @@ class Net:
         return out
 
     def _logits(
-        self, content: Tensor, residuals: Tensor, media: Tensor, step_video: Tensor, behaviour: Tensor, row: Tensor,
-        time: Tensor, video: Tensor,
+        self, content: Tensor, residuals: Tensor, media: Tensor, start: Tensor, step_video: Tensor, behaviour: Tensor,
+        row: Tensor, time: Tensor, video: Tensor,
     ) -> Tensor:  # fmt: skip
-        """Return logits [N]; the arguments are `content`, `residuals`, `media` [U, ...], and the arrays of a batch."""
+        """Return logits [N] of `content`, `residuals`, `media` [U, ...], `start` [B, H], and the arrays of a batch."""
         vectors = self._vectors(content, residuals, media)
         projected = self._projected(tf.gather(vectors, step_video), behaviour)
-        read = tf.gather_nd(self._hidden(projected, tf.zeros_like(projected)), tf.stack([time, row], axis=1))
+        read = tf.gather_nd(self._hidden(projected, tf.zeros_like(projected), start), tf.stack([time, row], axis=1))
         return self._judged(tf.tanh(self._user(read)), tf.gather(vectors, video), self._biases(residuals, video))
 
     def _vectors(self, content: Tensor, residuals: Tensor, media: Tensor) -> Tensor:
@@ -221,10 +244,9 @@ class Net:
         inputs = tf.concat([vectors, behaviour], axis=2)
         return tf.tensordot(inputs, self._dense["gru.kernel"], axes=1) + self._dense["gru.bias"][0]
 
-    def _hidden(self, projected: Tensor, tap: Tensor) -> Tensor:
-        """Return hidden states [T+1, B, H], from zeros on."""
-        first = tf.zeros([projected.shape[1], self.config.hidden_size])
-        return unroll(projected, tap, first, self._dense["gru.recurrent"], self._dense["gru.bias"][1])
+    def _hidden(self, projected: Tensor, tap: Tensor, start: Tensor) -> Tensor:
+        """Return hidden states [T+1, B, H], from the tanh of `start` [B, H] on."""
+        return unroll(projected, tap, tf.tanh(start), self._dense["gru.recurrent"], self._dense["gru.bias"][1])
 
     def _products(self, hidden: Tensor) -> Tensor:
         """Return hidden states [T, B, H] times the recurrent kernel, with its bias: [T, B, 3H]."""
@@ -244,9 +266,9 @@ class Net:
         return logits
 
     def _gradients(
-        self, content: Tensor, residuals: Tensor, media: Tensor, *rest: Tensor
+        self, content: Tensor, residuals: Tensor, media: Tensor, start: Tensor, *rest: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """Return the summed weighted loss, and its gradients by dense weights, `content` and `residuals`.
+        """Return the summed weighted loss, and its gradients by dense weights, `content`, `residuals` and `start`.
 
         What each window passes back is bounded first, see `model.bounding`.
         """
@@ -256,14 +278,14 @@ class Net:
             stepped, shown = tf.gather(vectors, step_video), tf.gather(vectors, video)
             projected = self._projected(stepped, behaviour)
             tap = tf.zeros_like(projected)
-            tape.watch(tap)
-            states = self._hidden(projected, tap)
+            tape.watch([tap, start])
+            states = self._hidden(projected, tap, start)
             read = tf.gather_nd(states, tf.stack([time, row], axis=1))
             raw = self._user(read)
             users, biases = tf.tanh(raw), self._biases(residuals, video)
             logits = self._judged(users, shown, biases)
             loss = tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(label, logits) * weight)
-        passed = Passed(*tape.gradient(loss, [stepped, shown, projected, tap, raw, logits]))
+        passed = Passed(*tape.gradient(loss, [stepped, shown, projected, tap, raw, logits, start]))
         if self.options.user_clip:
             steps, facts = tf.concat([stepped, behaviour], axis=2), tf.concat([content, media], axis=1)
             kernel, tabled = self._dense["video.kernel"], 3 * self.config.category_size
@@ -284,32 +306,27 @@ class Net:
                 + tf.reduce_sum(passed.logits * self._judged(tf.stop_gradient(users), tf.stop_gradient(shown), biases))
             )
         wanted = [*self._dense.values(), content, residuals]
-        return loss, tape.gradient(surrogate, wanted, unconnected_gradients="zero")
+        return loss, [*tape.gradient(surrogate, wanted, unconnected_gradients="zero"), passed.start]
 
     def _train_step(
-        self, content: Tensor, residuals: Tensor, media: Tensor, *rest: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Move the dense weights by one step; return the loss and the gradients of `content` and `residuals`."""
+        self, content: Tensor, residuals: Tensor, media: Tensor, start: Tensor, *rest: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Move the dense weights by a step; return the loss, and gradients of `content`, `residuals` and `start`."""
         *arrays, seed, rate, spread = rest
-        loss, found = self._gradients(content, residuals, media, *arrays)
+        loss, found = self._gradients(content, residuals, media, start, *arrays)
         total = tf.maximum(tf.reduce_sum(arrays[6]), 1.0)  # of the weights of the examples
-        *gradients, for_content, for_residuals = found
+        gradients, inputs = found[:-3], found[-3:]
         if self.options.noise:
             gradients = self._noised(gradients, seed)
             total = tf.constant(self.shape.examples / 2.0)  # a number of its own would tell who is in the batch
-        gradients, for_content, for_residuals = (
-            [one / total for one in gradients],
-            for_content / total,
-            for_residuals / total,
-        )
-        gradients, _ = tf.clip_by_global_norm(gradients, self.options.clip)
+        gradients, _ = tf.clip_by_global_norm([one / total for one in gradients], self.options.clip)
         for name, gradient in zip(self._dense, gradients, strict=True):
             first, second = self._moments[name]
             first.assign(BETA1 * first + (1 - BETA1) * gradient)
             second.assign(BETA2 * second + (1 - BETA2) * gradient * gradient)
             pace = rate * (self.options.media_rate if name == "media.kernel" else 1.0)
             self._dense[name].assign_sub(pace * first / (tf.sqrt(second) * spread + EPSILON))
-        return loss / total, for_content, for_residuals
+        return loss / total, *(one / total for one in inputs)
 
     def _noised(self, gradients: list[Tensor], seed: Tensor) -> list[Tensor]:
         spread = self.options.noise * self.options.user_clip
@@ -317,6 +334,14 @@ class Net:
             gradient + spread * tf.random.stateless_normal(gradient.shape, seed + [at, 0])
             for at, gradient in enumerate(gradients)
         ]
+
+
+def optional_table(weights: Weights, width: int) -> tuple[NDArray[Any], Floats]:
+    """Return keys [V] and rows [V, W] of the table that weights may lack."""
+    keys, rows = weights.get(f"table.{OPTIONAL}.keys"), weights.get(f"table.{OPTIONAL}.rows")
+    if keys is None or rows is None:
+        return np.zeros(0, np.int64), np.zeros((0, width), np.float32)
+    return keys, rows
 
 
 def _arrays(batch: Batch) -> tuple[NDArray[Any], ...]:

@@ -127,7 +127,7 @@ class Learner:
         verdict, poisoned = self._judge(plan.held, anchors, self._losses(judging), incumbent)
         found: Weights | None = None
         if verdict.accepted:
-            self.net.tables.trim()
+            self.net.trim()
             found = self.net.export()
             self.store.learned(np.concatenate([plan.train, plan.skipped]))
         else:

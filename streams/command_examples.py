@@ -26,6 +26,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "trainer": ("freshloop trainer", "FRESHLOOP_TRAIN_EXAMPLES=20000 freshloop trainer --loglevel debug"),
     "simulate": (
         "freshloop simulate --for 60",
+        "freshloop simulate --products 0.1 --rooms 0.05 --for 60",
         "freshloop simulate --arms online,frozen,popular,random --rate 1000 --json",
     ),
     "collect": (

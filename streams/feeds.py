@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from streams.clock import Clock
@@ -81,14 +81,15 @@ class Feeds:
             except BadRecord as bad:
                 self._on_bad(record, bad)
         there = [change for change in changes if not self._pool.is_closed(change.video_id)]
+        new = {change.video_id: change.video for change in changes if self._pool.slot(change.video_id) < 0}
         self._on_placed(self._pool.take(changes))
         self.ends = self.ends._replace(videos=max(self.ends.videos, records[-1].offset + 1))
         if self.live:
-            self._observe(changes, [change for change in there if self._pool.is_closed(change.video_id)])
+            self._observe(new, [change for change in there if self._pool.is_closed(change.video_id)])
 
-    def _observe(self, changes: list[Change], ended: list[Change]) -> None:
+    def _observe(self, new: Mapping[str, Video | None], ended: list[Change]) -> None:
         now = self._clock.now_ms()
-        for video in {change.video_id: change.video for change in changes}.values():
+        for video in new.values():
             if video is not None:
                 self._metrics.published_to_recommendable.observe(max(0, now - video.published_ms) / 1000)
         for change in {change.video_id: change for change in ended}.values():

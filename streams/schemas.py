@@ -57,7 +57,7 @@ class TopicRecord:
                 name for name in found["required"] if name != "schema"
             ]  # taken as 1 when it is missing
         if self.type is Event:
-            found["allOf"] = _EVENT_RULES
+            found["allOf"] = EVENT_RULES
         plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found))
         return plain
 
@@ -66,22 +66,17 @@ class TopicRecord:
         return [msgspec.json.decode(msgspec.json.encode(example)) for example in self.examples]
 
 
-#: What `Event.__post_init__` checks.
-_EVENT_RULES: list[dict[str, Any]] = [
-    {
-        "if": {"properties": {"type": {"enum": sorted(kind.value for kind in BARE)}}},
-        "else": {"required": ["video_id"], "properties": {"video_id": {"type": "string"}}},
-    },
-    {
-        "anyOf": [
-            {
-                "required": ["slate_id", "position"],
-                "properties": {"slate_id": {"type": "string"}, "position": {"type": "integer"}},
-            },
-            {"properties": {"slate_id": {"type": "null"}, "position": {"type": "null"}}},
-        ]
-    },
-]
+_TEXT, _NUMBER, _LIST, _NOTHING = {"type": "string"}, {"type": "integer"}, {"type": "array"}, {"type": "null"}
+_IS_PROFILE = {"properties": {"type": {"const": EventType.PROFILE.value}}}
+#: What `Event.__post_init__` checks beyond the fields.
+EVENT_RULES: list[dict[str, Any]] = [
+    {"anyOf": [{"properties": {"type": {"enum": sorted(kind.value for kind in BARE)}}},
+               {"required": ["video_id"], "properties": {"video_id": _TEXT}}]},
+    {"anyOf": [{"required": ["slate_id", "position"], "properties": {"slate_id": _TEXT, "position": _NUMBER}},
+               {"properties": {"slate_id": _NOTHING, "position": _NOTHING}}]},
+    {"anyOf": [{"required": ["profile"], "properties": {**_IS_PROFILE["properties"], "profile": _LIST}},
+               {"not": _IS_PROFILE, "properties": {"profile": _NOTHING}}]},
+]  # fmt: skip
 _AT = 1_795_536_000_000
 
 
@@ -96,6 +91,10 @@ def topic_records(topics: Topics, more: Iterable[TopicRecord] = ()) -> list[Topi
         Event(
             event_id="e3", user_id="u1", type=EventType.SKIP, event_time_ms=_AT + 11_000, video_id="v9", watch_ms=900,
             source=Source.ORGANIC,
+        ),
+        Event(
+            event_id="e4", user_id="u1", type=EventType.PROFILE, event_time_ms=_AT, source=Source.ORGANIC,
+            profile=("age=25-34", "interest=cats", "interest=slow motion"),
         ),
     )  # fmt: skip
     videos = (

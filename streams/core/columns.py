@@ -67,7 +67,10 @@ class Columns:
       steps: of the events; `numbers` and `flags`, their stored form, are complete once their wave has passed.
       stepped, slated, replayed: bool [N].
       limited: places of events beyond their user's limit; they are in no wave.
-      joined: what slow joins made, by event; closed: what closings made, and before which event.
+      tells: bool [N], events that bring a profile; None where none does.
+      profiles: by event, keys of users who had a profile and no step before it; empty where nobody has one.
+      joined: what slow joins made, by event; closed: what closings made, before which event, and the user's profile
+        where it had made no step.
       unranked: impressions of slates that events of this batch make.
     """
 
@@ -99,7 +102,10 @@ class Columns:
         self.replayed = plan.offsets <= states.table["last_offset"][self.rows]
         self.limited = np.zeros(0, np.int64)
         self.joined: dict[int, Joined] = {}
-        self.closed: list[tuple[int, str, list[Joined]]] = []
+        self.closed: list[tuple[int, str, list[Joined], tuple[int, ...]]] = []
+        tells = codes == EventType.PROFILE.code
+        self.tells = tells if tells.any() else None
+        self.profiles: dict[int, tuple[int, ...]] = {}
         self.unranked: list[tuple[Impression, int]] = []
         self.last = is_last(self.rows) if config.latest_only else np.ones(count, bool)
         self.arms = self._arms(config)

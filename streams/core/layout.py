@@ -1,7 +1,7 @@
 """The stored form of a user state: one flat row of fixed size, then what varies; `docs/state.md` accounts for it.
 
 A row in memory *is* the record: writing it is a copy of its bytes. Behind the fixed part stand the seen videos of the
-chunk that is being filled and, when there are any, open impressions as MessagePack.
+chunk that is being filled and, where there is more to say of the user, a `Tail` as MessagePack.
 """
 
 from __future__ import annotations
@@ -17,12 +17,36 @@ import numpy as np
 from streams.core.behaviour import BEHAVIOUR_SIZE, NUMBERS
 from streams.core.feedback import Impressions
 
-LAYOUT = 4
+LAYOUT = 5
 SLATES_KEPT = 8  # a viewer's answers refer to one of the last slates
 EVENT_WORDS = 3  # 48 bits of an event's key: of 10^9 events fewer than one in a thousand runs finds a false duplicate
 _HEAD = struct.Struct("<4BH2Bi3I2q")
-_impressions = msgspec.msgpack.Decoder(Impressions)
-encode_impressions = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Tail(msgspec.Struct, array_like=True):
+    """What few users have, behind the seen videos of a record; a state without any of it has no tail.
+
+    New fields are appended: a reader that does not know them passes over them, and one that misses them has defaults.
+
+    Attributes:
+      impressions: open ones, oldest first.
+      profile: keys of the user's profile fields (`streams.core.profile`), ascending.
+    """
+
+    impressions: Impressions = []
+    profile: tuple[int, ...] = ()
+
+
+_decode_tail = msgspec.msgpack.Decoder(Tail).decode
+
+
+def pack_tail(tail: Tail) -> bytes:
+    """Return a tail as it is stored: without the fields at its end that say nothing, and empty when none says any."""
+    fields = [tail.impressions, tail.profile]
+    while fields and not fields[-1]:
+        fields.pop()
+    return _encode(fields) if fields else b""
 
 
 class StateError(Exception):
@@ -61,7 +85,11 @@ class StateShape:
 
 @lru_cache
 def row_type(shape: StateShape) -> np.dtype[Any]:
-    """Return the dtype of a row; `seen` comes last, so that a record ends with what is filled of it."""
+    """Return the dtype of a row; `seen` comes last, so that a record ends with what is filled of it.
+
+    `spare` stands where alignment needs bytes: a gap that has no name is not copied, so its bytes would be anything.
+    """
+    gap = -(2 * shape.recent * (EVENT_WORDS + NUMBERS + 1) + SLATES_KEPT * shape.mask_bytes) % 4
     return np.dtype(
         [
             ("layout", "u1"), ("features", "u1"), ("recent", "u1"), ("chunk", "u1"),
@@ -78,6 +106,7 @@ def row_type(shape: StateShape) -> np.dtype[Any]:
             ("recent_numbers", "<f2", (shape.recent, NUMBERS)),
             ("recent_flags", "<u2", (shape.recent,)),
             ("slate_masks", "u1", (SLATES_KEPT, shape.mask_bytes)),
+            ("spare", "u1", (gap,)),
             ("seen", "<u4", (shape.chunk,)),
         ],
         align=True,
@@ -170,12 +199,22 @@ def shape_of(record: bytes, expected: StateShape) -> StateShape:
     return StateShape(head.hidden, head.recent, expected.seen, 8 * head.mask_bytes, head.chunk)
 
 
-def impressions_of(record: bytes) -> Impressions:
-    """Return the open impressions of a packed state."""
+def tail_start(record: bytes) -> int:
+    """Return where the tail of a packed state begins; the end of the record when it has none."""
     head = header_of(record)
     shape = StateShape(head.hidden, head.recent, 1, 8 * head.mask_bytes, head.chunk)
-    tail = record[fixed_size(shape) + 4 * (head.seen_count % head.chunk) :]
-    return _impressions.decode(tail) if tail else []
+    return fixed_size(shape) + 4 * (head.seen_count % head.chunk)
+
+
+def tail_of(record: bytes) -> Tail:
+    """Return what a packed state says behind its seen videos."""
+    tail = record[tail_start(record) :]
+    return _decode_tail(tail) if tail else Tail()
+
+
+def impressions_of(record: bytes) -> Impressions:
+    """Return the open impressions of a packed state."""
+    return tail_of(record).impressions
 
 
 # -- keys in the store and in the changelog ------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from streams.core.events import BARE, Event, Slate, Video
+from streams.core.events import Event, Slate, Video
+from streams.schemas import EVENT_RULES
 
 MAX_SLATE = 200
 
@@ -173,19 +174,9 @@ ANSWERS = (SlateAnswer, EventsAnswer, Explanation, Users, Models, Chosen, Health
 REQUESTS = (Event, Choice)
 
 
-_TEXT, _NUMBER, _NOTHING = {"type": "string"}, {"type": "integer"}, {"type": "null"}
-#: What `Event` checks beyond its fields, as JSON Schema.
-_EVENT_RULES = [
-    {"anyOf": [{"properties": {"type": {"enum": sorted(BARE)}}},
-               {"required": ["video_id"], "properties": {"video_id": _TEXT}}]},
-    {"anyOf": [{"required": ["slate_id", "position"], "properties": {"slate_id": _TEXT, "position": _NUMBER}},
-               {"properties": {"slate_id": _NOTHING, "position": _NOTHING}}]},
-]  # fmt: skip
-
-
 def components() -> dict[str, Any]:
     """Return the JSON Schemas of everything that goes in and out, by name."""
     found = msgspec.json.schema_components([*ANSWERS, *REQUESTS], ref_template="#/components/schemas/{name}")[1]
-    found["Event"]["allOf"] = _EVENT_RULES
+    found["Event"]["allOf"] = EVENT_RULES
     found["Event"]["required"].remove("schema")  # a person may leave it out
     return dict(found)

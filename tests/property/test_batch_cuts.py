@@ -41,7 +41,10 @@ CONFIG = StepConfig(
     pending_kept=5,
     user_limit=9,
 )
-KINDS = [EventType.OPEN, EventType.IMPRESSION, EventType.WATCH, EventType.LIKE, EventType.SKIP, EventType.PLAY]
+KINDS = [
+    EventType.OPEN, EventType.IMPRESSION, EventType.WATCH, EventType.LIKE, EventType.SKIP, EventType.PLAY,
+    EventType.PROFILE,
+]  # fmt: skip
 
 
 def make_pool(capacity: int = 64, indexing: Indexing | None = None) -> FreshPool:
@@ -66,7 +69,9 @@ def histories(draw):
     for offset, (user, kind, number, wait, position) in enumerate(steps):
         now += wait
         fields = {}
-        if kind is not EventType.OPEN and user in last_slate and number % 4:  # the others come without a slate
+        if kind is EventType.PROFILE:
+            fields = {"profile": tuple(f"f{one}={number % 3}" for one in range(position))}
+        elif kind is not EventType.OPEN and user in last_slate and number % 4:  # the others come without a slate
             fields = {"slate_id": f"0-{last_slate[user]}", "position": position}
         events.append(
             (offset, now, event(f"u{user}", kind, number, now, event_id=f"e{offset}", watch_ms=number * 300, **fields))

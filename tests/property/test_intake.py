@@ -69,6 +69,9 @@ def test_decoders_raise_nothing_but_bad_record(value, decode):
         decode(value)
 
 
+words = st.lists(st.from_regex("[^=\n]{1,20}=[^\n]{1,20}", fullmatch=True), max_size=16)
+
+
 @st.composite
 def valid_events(draw):
     kind = draw(st.sampled_from(list(EventType)))
@@ -85,6 +88,7 @@ def valid_events(draw):
         source=draw(st.sampled_from(list(Source))),
         slate_id=draw(ids | st.sampled_from(["k-0-0", "k-0--1", "k-0-" + "9" * 40])) if in_slate else None,
         position=draw(st.integers(0, 999)) if in_slate else None,
+        profile=tuple(draw(words)) if kind is EventType.PROFILE else None,
     )
 
 

@@ -44,19 +44,22 @@ def inputs_of(net, store, batch):
     residuals = rng.normal(0, 0.3, (SHAPE.videos, net.tables.video.width)).astype(np.float32)
     arrays = (batch.step_video, batch.behaviour, batch.row, batch.time, batch.video, batch.label, batch.weight)
     media = rng.normal(0, 1, (SHAPE.videos, net.config.media_size)).astype(np.float32)
-    return [content, residuals, media, *arrays, batch.owner]
+    start = rng.normal(0, 1, (SHAPE.rows, net.config.hidden_size)).astype(np.float32)
+    return [content, residuals, media, start, *arrays, batch.owner]
 
 
 def plainly(net, inputs):
     """The gradients of the summed loss by TensorFlow, through a GRU that is written out without ours."""
     import tensorflow as tf
 
-    content, residuals, media, step_video, behaviour, row, time, video, label, weight, _ = map(tf.constant, inputs)
+    content, residuals, media, start, step_video, behaviour, row, time, video, label, weight, _ = map(
+        tf.constant, inputs
+    )
     with tf.GradientTape() as tape:
-        tape.watch([content, residuals])
+        tape.watch([content, residuals, start])
         vectors = net._vectors(content, residuals, media)
         projected = net._projected(tf.gather(vectors, step_video), behaviour)
-        states = [tf.zeros([SHAPE.rows, net.config.hidden_size])]
+        states = [tf.tanh(start)]
         for step in range(SHAPE.steps):
             outer = tf.split(projected[step], 3, axis=1)
             inner = tf.split(states[-1] @ net._dense["gru.recurrent"] + net._dense["gru.bias"][1], 3, axis=1)
@@ -66,7 +69,7 @@ def plainly(net, inputs):
         users, shown = tf.tanh(net._user(read)), tf.gather(vectors, video)
         logits = net._judged(users, shown, net._biases(residuals, video))
         loss = tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(label, logits) * weight)
-    return tape.gradient(loss, [*net._dense.values(), content, residuals], unconnected_gradients="zero")
+    return tape.gradient(loss, [*net._dense.values(), content, residuals, start], unconnected_gradients="zero")
 
 
 @pytest.mark.parametrize("head", ["interaction", "concat"])
@@ -77,18 +80,20 @@ def test_gradients_are_those_of_tensorflow(store, head):
     batch = next(batches(store, np.arange(store.kept), SHAPE, np.random.default_rng(0)))
     inputs = inputs_of(net, store, batch)
     _, ours = tf.function(net._gradients, jit_compile=True)(*map(tf.constant, inputs))
-    for name, mine, theirs in zip([*net._dense, "content", "residuals"], ours, plainly(net, inputs), strict=True):
+    for name, mine, theirs in zip(
+        [*net._dense, "content", "residuals", "start"], ours, plainly(net, inputs), strict=True
+    ):
         np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max(), err_msg=name)
 
 
 def norm_by_user(net, store, batch, inputs, gradients_of):
     """The norm over dense weights and table rows of each user's own gradient, by owner."""
-    weight, owner, row = inputs[9], batch.owner, batch.row
+    weight, owner, row = inputs[10], batch.owner, batch.row
     found = {}
     for one in np.unique(owner[row[weight > 0]]).tolist():
         alone = np.where(owner[row] == one, weight, 0).astype(np.float32)
-        *dense, content, residuals = gradients_of([*inputs[:9], alone, batch.owner])
-        total = sum(float((np.asarray(gradient) ** 2).sum()) for gradient in dense)
+        *dense, content, residuals, start = gradients_of([*inputs[:10], alone, batch.owner])
+        total = sum(float((np.asarray(gradient) ** 2).sum()) for gradient in [*dense, start])
         found[one] = np.sqrt(total + rows_squared(net, store, batch, np.asarray(content), np.asarray(residuals)))
     return found
 
@@ -133,7 +138,7 @@ def test_no_user_brings_more_than_the_bound_to_a_step(store, head):
         step(
             *map(
                 tf.constant,
-                [*inputs[:9], np.where(batch.owner[batch.row] == one, inputs[9], 0).astype(np.float32), batch.owner],
+                [*inputs[:10], np.where(batch.owner[batch.row] == one, inputs[10], 0).astype(np.float32), batch.owner],
             )
         )[1]
         for one in before

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from model.registry import initial_version
 from model.serving import NumpyScorer
 from model.train import Learner, RoundOptions
 from producers.feeds import Letter
-from producers.parameters import load_parameters
+from producers.parameters import Parameters, load_parameters
 from producers.simulation import Setup, Simulation
 from producers.studio import Studio
 from streams.codecs import encode
@@ -53,17 +53,24 @@ class LoopOptions:
 
 
 class ClosedLoop:
-    """One run over the arms of the settings. `learner` is given, so that its options can be compared."""
+    """One run. `learner` is given, so that its options can be compared; so may be the world's parameters and arms."""
 
     make_world = Simulation
 
-    def __init__(self, settings: Settings, options: LoopOptions, learner: Learner) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        options: LoopOptions,
+        learner: Learner,
+        parameters: Parameters | None = None,
+        arms: tuple[str, ...] = ARMS,
+    ) -> None:
         self.settings, self.options, self.learner = settings, options, learner
         self.pool = make_pool(settings)
         self.partition = Partition(0, step_config(settings), self.pool)
         self.rewards = Rewards()
-        parameters = load_parameters()
-        self.world = self.make_world(parameters, self.setup())
+        parameters = load_parameters() if parameters is None else parameters
+        self.world = self.make_world(parameters, self._setup(arms))
         self.now = 1_700_000_000_000
         self._publish(self.world.catalogue.open(options.videos, self.now))
         self.world.begin(self.now)
@@ -82,10 +89,8 @@ class ClosedLoop:
         self.versions = 0
         self.log: list[dict[str, Any]] = []
 
-    def setup(self) -> Setup:
-        """Return what the world is made of."""
+    def _setup(self, arms: tuple[str, ...]) -> Setup:
         settings, options = self.settings, self.options
-        arms = tuple(settings.arms)
         return Setup(
             options.viewers, arms, options.seed, f"loop{options.seed}", round(1000 * settings.label_window_s),
             round(3_600_000 * settings.fresh_hours), options.jump_at, "frozen" if "frozen" in arms else "start",
@@ -174,8 +179,7 @@ def make_learner(settings: Settings, round_options: RoundOptions, net_options: A
 
 def main() -> None:
     """Run seeds one after another; a line of JSON each."""
-    from model.nets import NetOptions
-    from model.trainer_cli import quiet_tensorflow
+    from model.trainer_cli import net_options, quiet_tensorflow
 
     logging.basicConfig(level=logging.WARNING)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -190,7 +194,7 @@ def main() -> None:
     quiet_tensorflow(threads=1)
     settings = load_settings(arms={arm: arm for arm in ARMS}, **json.loads(given.set))
     for seed in map(int, given.seeds.split(",")):
-        net = NetOptions(**({"rate": settings.learning_rate} | json.loads(given.net)))
+        net = replace(net_options(settings), **json.loads(given.net))
         learner = make_learner(settings, RoundOptions(**json.loads(given.round)), net)
         loop = ClosedLoop(settings, LoopOptions(given.seconds, given.rate, seed=seed, jump_at=given.jump_at), learner)
         found = loop.run()

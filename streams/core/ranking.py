@@ -143,6 +143,7 @@ def rank_tiles(
       bits: [B, N/8] allowed, little bit first.
       minimum: [B] of each row, in place of the policy's.
     """
+    kinds = kinds if count else None  # no kind is short of anything in an empty pool
     best, values, filled = _bests(logits, count, bits, authors, policy, minimum, kinds)
     free = np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
 

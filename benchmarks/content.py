@@ -116,9 +116,8 @@ def one(name: str, seed: int, seconds: float, folder: Path) -> dict[str, Any]:
     options = NetOptions(rate=settings.learning_rate)
     if "categories" not in chosen:  # every video has an author of its own, of whom nothing is known at first
         options = replace(options, own_scale=0.0)
-    loop = Loop(
-        settings, LoopOptions(seconds, RATE, videos=VIDEOS, seed=seed), make_learner(settings, RoundOptions(), options)
-    )
+    learner, arms = make_learner(settings, RoundOptions(), options), tuple(settings.arms)
+    loop = Loop(settings, LoopOptions(seconds, RATE, videos=VIDEOS, seed=seed), learner, arms=arms)
     world = cast(Counting, loop.world)
     world.warm_ms = 1000 * WARM * seconds
     best = loop.run()["reward"]["oracle"]

@@ -24,7 +24,7 @@ from kafka import KafkaProducer
 from benchmarks.cluster import environment, load, outputs
 from benchmarks.driving import backlog, drive, wait_for, worker
 from benchmarks.pipeline import free_port
-from deploy.scrape import quantile, scrape
+from deploy.scrape import Samples, quantile, scrape
 from streams.codecs import encode
 from streams.config import ConfigError, Settings
 from streams.core.events import Video
@@ -54,9 +54,10 @@ def run(clips: Path, clip_rate: float, rate: float, seconds: float, say: Callabl
             wait_for(lambda: not _metric(ingest_port, "freshloop_ingest_waiting_videos"))
             say(f"{len(files)} clips at {clip_rate:g}/s beside {rate:g} events/s for {seconds:g} s")
             before = _metric(pool_port, f"{_DELAY}_count")
+            earlier = (scrape(pool_port) or {}) | (scrape(ingest_port) or {})  # the videos that were there at the start
             found, sent = asyncio.run(drive(settings, rate, seconds, lambda: _publish(settings, files, clip_rate)))
             wait_for(lambda: _metric(pool_port, f"{_DELAY}_count") - before >= len(files))
-            pool, ingest = scrape(pool_port) or {}, scrape(ingest_port) or {}
+            pool, ingest = _since(earlier, scrape(pool_port)), _since(earlier, scrape(ingest_port))
         shutil.rmtree(files[0].parent)
     late = np.array([one.late_ms for one in found if one.due_s >= SETTLE_S])
     p50, p99 = (round(float(value), 1) for value in np.percentile(late, (50, 99)))
@@ -120,6 +121,10 @@ def _publish(settings: Settings, files: list[Path], rate: float) -> None:
             )  # fmt: skip
             producer.send(topic, key=video.video_id.encode(), value=encode(video), partition=0)
         producer.flush()
+
+
+def _since(earlier: Samples, now: Samples | None) -> Samples:
+    return {name: value - earlier.get(name, 0.0) for name, value in (now or {}).items()}
 
 
 def _metric(port: int, name: str) -> float:

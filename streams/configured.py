@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from streams.cells import indexing
 from streams.config import Settings
+from streams.core.lifts import LiftConfig
 from streams.core.pool import FreshPool
 from streams.core.ranking import Policy
 from streams.core.state import StateShape
@@ -31,6 +32,8 @@ def step_config(settings: Settings, events_id: str = "") -> StepConfig:
         shares=tuple(settings.experiment_shares.items()),
         experiment=settings.experiment,
         user_limit=settings.user_events_per_minute,
+        ties_kept=settings.ties_kept,
+        lifts=LiftConfig(settings.follow_lift, settings.friends_lift, 1000 * settings.friends_half_life_s),
     )
 
 

@@ -9,7 +9,10 @@ from typing import Any
 
 from streams.clock import Clock
 from streams.codecs import BadRecord, Decoder
+from streams.core.activity import Activity
+from streams.core.erasure import Erasure
 from streams.core.events import Feedback, Video
+from streams.core.graph import TagPairs
 from streams.core.pool import FreshPool
 from streams.metrics import WorkerMetrics
 from streams.models import ServingModels
@@ -18,6 +21,7 @@ log = logging.getLogger("freshloop.worker")
 
 _decode_video = Decoder(Video)
 _decode_feedback = Decoder(Feedback)
+_decode_erasure = Decoder(Erasure)
 
 
 class Rewards:
@@ -48,9 +52,11 @@ class Feeds:
     Args:
       on_bad: told of a video record that cannot be used.
       on_placed: told of pool slots that were given to a video, with the key of their former owner.
+      activity: of users, for their friends; None where it is not followed.
 
     Attributes:
       live: what was there at the start has been read; only then are delays measured.
+      tags: which tags go together.
       videos_end: every record of the `videos` topic below this offset is in the pool.
     """
 
@@ -62,10 +68,12 @@ class Feeds:
         clock: Clock,
         on_bad: Callable[[Any, BadRecord], None],
         on_placed: Callable[[dict[int, int]], None],
+        activity: Activity | None = None,
     ) -> None:
         self._pool, self._models, self._metrics, self._clock = pool, models, metrics, clock
         self._on_bad, self._on_placed = on_bad, on_placed
         self._rewards = Rewards()
+        self.tags, self.activity = TagPairs(), activity
         self.live, self.videos_end = False, 0
 
     def on_videos(self, records: Any) -> None:
@@ -80,6 +88,7 @@ class Feeds:
             except BadRecord as bad:
                 self._on_bad(record, bad)
         self._on_placed(self._pool.add(videos, offsets))
+        self.tags.add(videos)
         for key, offset in _withdrawn(
             records
         ).items():  # some came in this very poll: steps upon them need their vector
@@ -99,15 +108,30 @@ class Feeds:
                 self._metrics.models_refused.labels(refused.split(":")[0]).inc()
 
     def on_feedback(self, records: Any) -> None:
-        """Count rewards towards popularity. What cannot be read is the trainer's to count: only workers write here."""
+        """Count rewards towards popularity, and note likes for friends.
+
+        What cannot be read is the trainer's to count: only workers write here.
+        """
         for record in records:
             try:
                 feedback = _decode_feedback(record.value)
             except BadRecord:
                 continue
+            if self.activity is not None:
+                self.activity.add(feedback)
             amount = self._rewards.increment(feedback)
             if amount:
                 self._pool.reward(feedback.video_id, amount, feedback.impression_ms)
+
+    def on_erasures(self, records: Any) -> None:
+        """Forget what erased users liked."""
+        for record in records:
+            if self.activity is None or not record.value:
+                continue
+            try:
+                self.activity.forget(bytes.fromhex(_decode_erasure(record.value).mark))
+            except (BadRecord, ValueError):
+                continue
 
 
 def _withdrawn(records: Any) -> dict[bytes, int]:

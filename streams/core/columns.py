@@ -12,10 +12,12 @@ from streams.core.events import BARE, TASTE, EventType
 from streams.core.feedback import Impression, Joined
 from streams.core.hashing import bucket, event_keys, key64
 from streams.core.layout import StateShape
+from streams.core.lifts import LiftConfig
 from streams.core.plan import Plan, is_last
 from streams.core.pool import FreshPool
 from streams.core.ranking import Policy
 from streams.core.state import UserStates, event_words
+from streams.core.ties import TIES_MASK
 
 _TASTE = np.array([kind in TASTE for kind in EventType])
 _MARKS = np.array([kind not in BARE | {EventType.PLAY} for kind in EventType])  # what counts as seen
@@ -30,6 +32,8 @@ class StepConfig:
     label_window_ms: int = 10_000
     correction_window_ms: int = 600_000
     pending_kept: int = 60
+    ties_kept: int = 64  # followed authors, and friends, of a user
+    lifts: LiftConfig = field(default_factory=LiftConfig)
     latest_only: bool = False
     topic_key: str = ""  # distinguishes slates of a topic that was deleted and made again
     arms: dict[str, str] = field(default_factory=dict)  # policies by arm: online, frozen, popular or random
@@ -63,6 +67,7 @@ class Columns:
       rows, slots, keys: int64 [N]: row of the user; slot (-1: not known) and key of the video (0: none).
       steps: of the events; `numbers` and `flags`, their stored form, are complete once their wave has passed.
       stepped, slated, replayed: bool [N].
+      tying: bool [N], events that change whom the user follows or knows; None where none does.
       limited: places of events beyond their user's limit; they are in no wave.
       joined: what slow joins made, by event; closed: what closings made, and before which event.
       unranked: impressions of slates that events of this batch make.
@@ -91,6 +96,8 @@ class Columns:
         self.slated = np.zeros(count, bool)
         self.replayed = plan.offsets <= states.table["last_offset"][self.rows]
         self.limited = np.zeros(0, np.int64)
+        tying = (self.steps.masks & TIES_MASK) != 0
+        self.tying = tying if tying.any() else None
         self.joined: dict[int, Joined] = {}
         self.closed: list[tuple[int, str, list[Joined]]] = []
         self.unranked: list[tuple[Impression, int]] = []

@@ -61,6 +61,7 @@ class FreshPool:
       popularity: float64 [S], decayed reward up to a common factor (forward decay, so that adding is one operation).
       since, withdrawn: int64 [S], place in the `videos` topic of what filled the slot and of what withdrew its video.
       size: slots in use; everything beyond is free. Within `as_of` those that were in use then.
+      changes: places that videos were given so far; `changed` int64 [S], which of them a slot was given last.
       twins: slots whose keys share their low 32 bits, by those bits; empty but by rare chance.
     """
 
@@ -83,6 +84,8 @@ class FreshPool:
         self.authors = np.zeros(capacity, np.int64)
         self.durations_ms = np.zeros(capacity, np.int64)
         self.kinds = np.zeros(capacity, np.int64)
+        self.changes = 0
+        self.changed = np.zeros(capacity, np.int64)
         self.popularity = np.zeros(capacity, np.float64)
         self._popularity_base_ms = 0
         self._slot_of: dict[int, int] = {}
@@ -90,6 +93,11 @@ class FreshPool:
         self._slot_of_low: dict[int, int] = {}
         self.twins: dict[int, list[int]] = {}
         self._encoded: dict[int, Encoded] = {}
+
+    @property
+    def used(self) -> int:
+        """Slots in use now, also within `as_of`."""
+        return self._used
 
     def slot(self, video_id: str) -> int:
         """Return the slot of a video, -1 when it is not known."""
@@ -259,6 +267,8 @@ class FreshPool:
                 self.twins.setdefault(key & _LOW, [first]).append(slot)
         if self.expires_ms[slot] and slot not in placed:
             gone.append(int(self.published_ms[slot]))
+        self.changes += 1
+        self.changed[slot] = self.changes
         self.videos[slot] = video
         self.ids[slot], self.keys[slot] = video.video_id, key
         self.durations_ms[slot], self.kinds[slot] = video.duration_ms, _KINDS[video.kind]

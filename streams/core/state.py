@@ -34,6 +34,7 @@ from streams.core.layout import (
 )
 from streams.core.migration import upgraded
 from streams.core.pool import FreshPool
+from streams.core.ties import NONE, Ties
 
 Ints = NDArray[np.int64]
 _LEAST_ROWS = 256
@@ -54,6 +55,7 @@ class UserStates:
       by_key: whether the pool has so many slots that bits would take more than the keys of the seen videos do.
       seen_bits: uint8 [R, S/8]; the seen videos as bits over the pool's slots; [R, 0] with `by_key`.
       impressions: open impressions by row; a row without any is absent, and `has_open` bool [R] says so.
+      ties: whom the row's user follows and knows; a row without any is absent, and `has_ties` bool [R] says so.
     """
 
     def __init__(self, shape: StateShape, pool: FreshPool) -> None:
@@ -68,10 +70,11 @@ class UserStates:
         self._filled: dict[bytes, bytes] = {}  # chunks to be stored with the next `pack`
         self._unplaced: dict[int, set[int]] = {}  # rows that saw a video which has no slot, by seen key
         self.impressions: dict[int, Impressions] = {}
+        self.ties: dict[int, Ties] = {}
         self.table: NDArray[Any] = np.zeros(0, row_type(shape))
         self.by_key = shape.by_key(pool.capacity)
         self.seen_bits = np.zeros((0, 0 if self.by_key else (pool.capacity + 7) // 8), np.uint8)
-        self.has_open = np.zeros(0, bool)
+        self.has_open, self.has_ties = np.zeros(0, bool), np.zeros(0, bool)
         self._used = np.zeros(0, np.int64)
         self._turn = 0
 
@@ -123,6 +126,7 @@ class UserStates:
                 self._free.append(row)
                 self._forget_unplaced(row)
                 self.set_open(row, [])
+                self.set_ties(row, NONE)
                 self._chunks.pop(row, None)
 
     def forget(self, user_id: str) -> tuple[list[bytes], dict[str, int]]:
@@ -136,6 +140,8 @@ class UserStates:
                 "open_impressions": len(self.impressions.get(row, ())),
                 "remembered_slates": min(int(state["slates"]), SLATES_KEPT),
             }  # fmt: skip
+            if row in self.ties:
+                removed["follows"], removed["friends"] = map(len, self.ties[row])
             full = int(state["seen_count"]) // self.shape.chunk
             kept = range(max(0, full - self.shape.chunks), full)
             keys += [chunk_key(user_id, number % self.shape.chunks) for number in kept]
@@ -172,7 +178,7 @@ class UserStates:
     def _grow(self) -> None:
         old = len(self.table)
         added = max(_LEAST_ROWS, old // 2)
-        for name in ("table", "seen_bits", "has_open", "_used"):
+        for name in ("table", "seen_bits", "has_open", "has_ties", "_used"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros((added, *column.shape[1:]), column.dtype)]))
         self._users.extend([""] * added)
@@ -281,6 +287,15 @@ class UserStates:
         else:
             self.impressions.pop(row, None)
         self.has_open[row] = bool(impressions)
+
+    def set_ties(self, row: int, ties: Ties) -> None:
+        """Take over whom the user of a row follows and knows."""
+        some = any(ties)
+        if some:
+            self.ties[row] = ties
+        else:
+            self.ties.pop(row, None)
+        self.has_ties[row] = some
 
     # -- slates -----------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from streams.core.erasure import Erasure, Receipt
-from streams.core.events import BARE, DeadLetter, Event, EventType, Feedback, Record, Slate, Source, Video
+from streams.core.events import BARE, DeadLetter, Event, EventType, Feedback, Kind, Record, Slate, Source, Video
 from streams.topics import Topics
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -102,6 +102,14 @@ def topic_records(topics: Topics, more: Iterable[TopicRecord] = ()) -> list[Topi
         Video(
             video_id="v8", author_id="a3", published_ms=_AT, duration_ms=12_000, tags=("cats", "slow motion"),
             music_id="m5", title="A cat jumps", media="s3://clips/v8.mp4",
+        ),
+        Video(
+            video_id="p3", author_id="a3", published_ms=_AT, kind=Kind.PRODUCT, tags=("cats",), title="Scratching post",
+            price=39.9, currency="EUR", stock=12, shown_in=("v8",),
+        ),
+        Video(
+            video_id="r5", author_id="a3", published_ms=_AT, kind=Kind.LIVE, title="Ask me about cats", viewers=240,
+            starts_ms=_AT + 60_000, ends_ms=_AT + 3_660_000,
         ),
     )  # fmt: skip
     slate = Slate(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from math import isfinite
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -121,7 +122,11 @@ class Event(Record, frozen=True, gc=False):
 
 
 class Video(Record, frozen=True, gc=False):
-    """A published item. Topic `videos`, key `video_id`; an empty value withdraws it."""
+    """A published item. Topic `videos`, key `video_id`; an empty value withdraws it.
+
+    A product is sold out at a `stock` of 0; without one it is never sold out. A live room counts as on air between its
+    start and its end, as long as its record is published again every few seconds.
+    """
 
     video_id: Id
     author_id: Id
@@ -132,6 +137,20 @@ class Video(Record, frozen=True, gc=False):
     music_id: Word = ""
     title: Annotated[str, Meta(max_length=500)] = ""
     media: Annotated[str, Meta(max_length=2000)] = ""
+    # of a product
+    price: Annotated[float, Meta(ge=0.0)] | None = None
+    currency: Annotated[str, Meta(pattern="^([A-Z]{3})?$")] = ""  # ISO 4217
+    stock: Annotated[int, Meta(ge=0)] | None = None
+    shown_in: Annotated[tuple[Id, ...], Meta(max_length=32)] = ()  # video_ids of the videos that show it
+    # of a live room
+    starts_ms: TimeMs | None = None
+    ends_ms: TimeMs | None = None
+    ended: bool = False
+    viewers: Annotated[int, Meta(ge=0)] = 0  # now
+
+    def __post_init__(self) -> None:
+        if self.price is not None and not isfinite(self.price):
+            raise ValueError("price must be a finite number")
 
 
 class SlateItem(NamedTuple):

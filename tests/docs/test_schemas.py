@@ -68,12 +68,18 @@ def test_an_event_is_accepted_exactly_when_its_schema_says_so(value):
     agree(Event, value)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     st.fixed_dictionaries(
         {"video_id": ids, "author_id": st.just("a"), "published_ms": times},
-        optional={"kind": st.sampled_from(["video", "song"]), "tags": st.lists(st.just("t"), max_size=33),
-                  "title": st.sampled_from(["", "x" * 501]), "schema": schemas},
+        optional={"kind": st.sampled_from(["video", "product", "live", "song"]),
+                  "tags": st.lists(st.just("t"), max_size=33),
+                  "title": st.sampled_from(["", "x" * 501]), "schema": schemas,
+                  "price": st.sampled_from([0, 9.5, -0.01, "9.5", None]),
+                  "currency": st.sampled_from(["EUR", "", "eur"]),
+                  "stock": st.sampled_from([0, 3, -1, 1.5, None]), "shown_in": st.lists(ids, max_size=2),
+                  "starts_ms": times, "ends_ms": times, "ended": st.sampled_from([True, 0]),
+                  "viewers": st.sampled_from([0, 7, -1, None])},
     )
 )  # fmt: skip
 def test_a_video_is_accepted_exactly_when_its_schema_says_so(value):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import streams.arithmetic  # noqa: F401  before NumPy loads
 
-for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")  # before NumPy loads: one thread, so that a sum has one order
-
+# isort: split
 import sys
 from pathlib import Path
 from typing import Annotated

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-
-for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")  # as streams/main.py does, before NumPy loads
-
 import socket
 import uuid
 from collections.abc import Callable, Iterator

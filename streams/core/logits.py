@@ -28,6 +28,13 @@ def product(queries: Floats, keys: Floats) -> Floats:
     return out
 
 
+def stands_alone() -> bool:
+    """Tell whether this machine's product gives a row the same bits at every place of a tile."""
+    values = uniforms(draws(np.arange(TILE + 150, dtype=np.uint64), 50)).astype(np.float32) - np.float32(0.5)
+    queries, keys = values[:TILE], values[TILE:]
+    return bool(np.array_equal(product(queries, keys)[::-1], product(np.ascontiguousarray(queries[::-1]), keys)))
+
+
 class Logits(Protocol):
     """Logits [B, N] of B slates and N videos."""
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import streams.arithmetic  # noqa: F401  as streams/main.py does, before NumPy loads
 
-for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")  # as streams/main.py does, before NumPy loads
-
+# isort: split
 import argparse
 import json
 import sys

@@ -18,18 +18,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.datasets import Content, Dataset
-from model.evaluate import Outcome, prequential, seen_before
+from model.evaluate import Evaluated, Outcome, prequential, seen_before
+from model.inputs import Request
 from model.metrics import GAINS, bootstrap_mean
 from model.recommender import Recommender, RecommenderConfig
 from streams.core.hashing import bucket
+from streams.core.ports import Floats
 
 Bools = NDArray[np.bool_]
 Reals = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Tell = Callable[[str, int, int], None]
 
 SALT = "cold items"
 SYSTEMS = ("without", "categories", "categories and graph")
+PAIRS = ((SYSTEMS[1], SYSTEMS[0]), (SYSTEMS[2], SYSTEMS[1]), (SYSTEMS[2], SYSTEMS[0]))
 ARMS = ("frozen", "online")
+ALL, NEW = "all", "new"  # among what a target is ranked
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ def evaluate_cold(
       ValueError: the stream holds no cold target.
     """
     data, cold = cold_data(data, options, config.tail)
-    ranks: dict[str, dict[str, list[Reals]]] = {arm: {name: [] for name in SYSTEMS} for arm in ARMS}
+    ranks = {arm: {group: {name: list[Reals]() for name in SYSTEMS} for group in (ALL, NEW)} for arm in ARMS}
     last: list[Outcome] = []
     broken = 0
     for seed in seeds:
@@ -106,29 +111,51 @@ def evaluate_cold(
             prefix = f"seed {seed}, {name}: "
             model.warm(told.warm, lambda what, done, total, prefix=prefix: tell(prefix + what, done, total))  # type: ignore[misc]
             for arm, judged in (("frozen", model.frozen()), ("online", model)):
-                last = _pass(judged, told, prefix + arm, tell)
-                ranks[arm][name].append(np.concatenate([outcome.ranks["whole"] for outcome in last]))
+                streams = told if arm == "online" else _cold_alone(told, cold)
+                last = _pass(Judged(judged, cold), streams, prefix + arm, tell)
+                for group, kept in ranks[arm].items():
+                    kept[name].append(np.concatenate([outcome.ranks[group] for outcome in last]))
                 broken += sum(outcome.broken for outcome in last)
             del model, judged
             gc.collect()
-    return _figures(data, cold, {arm: _stacked(by) for arm, by in ranks.items()}, last) | {
+    return _figures(data, cold, ranks, last) | {
         "broken": broken, "share": options.share, "rehearsed": options.rehearsed, "user_share": options.users,
         "stream_events": sum(len(log) for _, log in data.streams), "epochs": options.epochs,
     }  # fmt: skip
 
 
-def _pass(model: Recommender, data: Dataset, what: str, tell: Tell) -> list[Outcome]:
+class Judged:
+    """A model whose targets are ranked twice: among all items, and among those that are cold."""
+
+    names: tuple[str, ...] = (ALL, NEW)
+
+    def __init__(self, model: Recommender, cold: Bools) -> None:
+        self._model, self._others = model, ~cold
+        self.prepare, self.predict, self.observe = model.prepare, model.predict, model.observe
+
+    def scores(self, request: Request) -> Mapping[str, Floats]:
+        """Return the whole model's scores [N]."""
+        every = self._model.scores(request)["whole"]
+        new = every.copy()
+        new[self._others[: len(new)]] = -np.inf
+        return {ALL: every, NEW: new}
+
+
+def _cold_alone(data: Dataset, cold: Bools) -> Dataset:
+    """Return the data with the targets that are cold; a model that does not learn is the same with them alone."""
+    streams = [(name, replace(log, target=log.target & cold[log.item])) for name, log in data.streams]
+    return replace(data, streams=streams)
+
+
+def _pass(model: Evaluated, data: Dataset, what: str, tell: Tell) -> list[Outcome]:
     seen = seen_before(data)
     return [prequential(model, log, seen, partial(tell, what)) for _, log in data.streams]
 
 
-def _stacked(by: Mapping[str, list[Reals]]) -> dict[str, Reals]:
-    return {name: np.stack(values) for name, values in by.items()}
+Ranks = Mapping[str, Mapping[str, Mapping[str, list[Reals]]]]  # by arm, among what, and system: [T] for each seed
 
 
-def _figures(
-    data: Dataset, cold: Bools, ranks: Mapping[str, Mapping[str, Reals]], last: Sequence[Outcome]
-) -> dict[str, Any]:
+def _figures(data: Dataset, cold: Bools, ranks: Ranks, last: Sequence[Outcome]) -> dict[str, Any]:
     pairs = list(zip([log for _, log in data.streams], last, strict=True))
     items = np.concatenate([log.item[outcome.rows] for log, outcome in pairs])
     users = np.concatenate([log.user[outcome.rows] for log, outcome in pairs])
@@ -136,30 +163,36 @@ def _figures(
     is_cold = cold[items]
     if not is_cold.any():
         raise ValueError("the stream holds no target that is a cold item")
-    groups = {
-        "cold": is_cold, "first_20": is_cold & (before < 20), "other": ~is_cold,
-    }  # fmt: skip
+    groups = {"cold": is_cold, "first_20": is_cold & (before < 20), "other": ~is_cold}
+    every = np.ones(int(is_cold.sum()), bool)
     return {
         "cold_items": int(cold.sum()), "items": len(cold),
         "targets": {name: int(where.sum()) for name, where in groups.items()},
-        **{
-            name: {arm: _group(by, users, where) for arm, by in ranks.items()}
-            for name, where in groups.items() if where.any()
+        "frozen": {
+            "cold": _group(ranks["frozen"][ALL], users[is_cold], every),
+            "cold_among_new": _group(ranks["frozen"][NEW], users[is_cold], every),
+        },
+        "online": {
+            **{name: _group(ranks["online"][ALL], users, where) for name, where in groups.items() if where.any()},
+            "cold_among_new": _group(ranks["online"][NEW], users, is_cold),
         },
     }  # fmt: skip
 
 
-def _group(by: Mapping[str, Reals], users: NDArray[np.int64], where: Bools) -> dict[str, Any]:
+def _group(by: Mapping[str, list[Reals]], users: Ints, where: Bools) -> dict[str, Any]:
     """Return the metrics of each system over some targets, and what each adds to the one before it."""
-    found: dict[str, Any] = {}
-    for name, ranks in by.items():
-        found[name] = {metric: _mean(gain(ranks).mean(0)[where], users[where]) for metric, gain in GAINS.items()}
-    for one, other in ((SYSTEMS[1], SYSTEMS[0]), (SYSTEMS[2], SYSTEMS[1]), (SYSTEMS[2], SYSTEMS[0])):
-        gaps = {metric: gain(by[one]).mean(0) - gain(by[other]).mean(0) for metric, gain in GAINS.items()}
-        found[f"{one} - {other}"] = {metric: _mean(gap[where], users[where]) for metric, gap in gaps.items()}
+    gains = {
+        name: {metric: gain(np.stack(ranks)).mean(0)[where] for metric, gain in GAINS.items()}
+        for name, ranks in by.items()
+    }
+    some = users[where]
+    found = {name: {metric: _mean(one, some) for metric, one in of.items()} for name, of in gains.items()}
+    for one, other in PAIRS:
+        gaps = {metric: gains[one][metric] - gains[other][metric] for metric in GAINS}
+        found[f"{one} - {other}"] = {metric: _mean(gap, some) for metric, gap in gaps.items()}
     return found
 
 
-def _mean(values: Reals, users: NDArray[np.int64]) -> dict[str, Any]:
+def _mean(values: Reals, users: Ints) -> dict[str, Any]:
     got = bootstrap_mean(values, users)
     return {"value": round(got.value, 5), "interval": [round(got.low, 5), round(got.high, 5)]}

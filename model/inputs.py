@@ -183,15 +183,15 @@ class Inputs:
         if history is not None and history.items:
             self._user_features(history, now, rest, size)
         if self.graph is not None:
-            self._graph_features(self.graph, history, table, size)
+            self._graph_features(self.graph, table, size)
         return table, self._context(request, history)
 
-    def _graph_features(self, graph: GraphSignals, history: History | None, table: Floats, size: int) -> None:
-        items = np.array(history.items[-self.config.history :] if history is not None else [], np.int64)
-        out = table[self._plain :]
+    def _graph_features(self, graph: GraphSignals, table: Floats, size: int) -> None:
+        out = table[self._plain :, :size]
         out[:] = 0.0
-        values = np.ascontiguousarray(table[self._averaged, :size].T)
-        graph.write(values, self.shown, items, recency(len(items), 0.93), out[:, :size])
+        graph.write(table[: self._plain, :size], self._averaged, self.shown, out)
+        if self.held:
+            out[-1] = 0.0  # nothing is counted any more, so that it says nothing
 
     @property
     def shown(self) -> NDArray[np.bool_]:

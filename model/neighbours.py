@@ -17,41 +17,44 @@ from model.datasets import Content
 from streams.core.ports import Floats
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 KINDS = ("author", "music", "tags")
 MOST = 64  # items of one thing; what stands in more of them, as "no music", joins nothing
 
 
 class _Kind:
-    """Things of one kind as pairs of item and thing, [P] each, and what a thing's pair weighs in its item."""
+    """Pairs of an item and a thing of one kind, [P] each, sorted by thing; a thing of one item joins nothing."""
 
     def __init__(self, things: Sequence[tuple[str, ...]], most: int) -> None:
         place: dict[str, int] = {}
         pairs = [(item, place.setdefault(one, len(place))) for item, own in enumerate(things) for one in own if one]
         items, found = np.array(pairs, np.int64).reshape(-1, 2).T
-        self.count = len(place)
-        useful = np.bincount(found, minlength=self.count)[found] <= most if most else np.ones(len(found), bool)
-        self.items, self.things = items[useful], found[useful]
+        counts = np.bincount(found, minlength=len(place))[found]
+        useful = np.flatnonzero((counts > 1) & (counts <= (most or len(things))))
+        order = useful[np.argsort(found[useful], kind="stable")]
+        self.items = items[order]
+        _, self._starts, self.things = np.unique(found[order], return_index=True, return_inverse=True)
+        self._by_item = np.argsort(self.items, kind="stable")
 
-    def means(self, values: Floats, known: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-        """Return means [N, D] over the neighbours that are known, never the item itself, and how many there are [N]."""
-        size = len(values)
-        inside = self.items < size
-        items, things = self.items[inside], self.things[inside]
-        counted = np.where(known[:, None], values, np.float32(0.0))
-        weight = known.astype(np.float32)
-        sums = _summed(counted[items], things, self.count)
-        counts = np.bincount(things, weight[items], self.count).astype(np.float32)
-        total = _summed(sums[things] - counted[items], items, size)
-        beside: Floats = np.bincount(items, counts[things] - weight[items], size).astype(np.float32)
-        return (total / np.maximum(beside, 1.0)[:, None]).astype(np.float32), beside
+    def means(self, values: Floats, known: Bools, wanted: Bools) -> tuple[Ints, Floats, Floats]:
+        """Return for items [R] that are wanted and have known neighbours means [R, D] over these, and how many [R].
 
-
-def _summed(values: Floats, places: Ints, count: int) -> Floats:
-    """Return sums [count, D] of values [P, D] by place [P]."""
-    out = np.empty((count, values.shape[1]), np.float32)
-    for column in range(values.shape[1]):
-        out[:, column] = np.bincount(places, values[:, column], count)
-    return out
+        An item is never its own neighbour; one with which it shares two things counts twice.
+        """
+        if not len(self.items):
+            return np.zeros(0, np.int64), np.zeros((0, values.shape[1]), np.float32), np.zeros(0, np.float32)
+        held = known[self.items].astype(np.float32)
+        own = np.where(held[:, None] > 0, values[self.items], np.float32(0.0))
+        sums, counts = np.add.reduceat(own, self._starts), np.add.reduceat(held, self._starts)
+        some = self._by_item[wanted[self.items[self._by_item]]]
+        items, at = self.items[some], self.things[some]
+        receivers, starts = np.unique(items, return_index=True)
+        if not len(receivers):
+            return receivers, np.zeros((0, values.shape[1]), np.float32), np.zeros(0, np.float32)
+        beside = np.add.reduceat(counts[at] - held[some], starts)
+        total = np.add.reduceat(sums[at] - own[some], starts)
+        good = beside > 0
+        return receivers[good], total[good] / beside[good][:, None], beside[good]
 
 
 class ItemGraph:
@@ -65,31 +68,28 @@ class ItemGraph:
             _Kind(list(content.tags), 0),
         )
 
-    def means(self, values: Floats, known: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-        """Return for values [N, D] the means of neighbours [K, N, D] and how many are known [K, N]; zeros without.
+    def means(self, values: Floats, known: Bools, kind: int) -> tuple[Floats, Floats]:
+        """Return for values [N, D] the means of neighbours [N, D] of a kind and how many are known [N]; zeros without.
 
         Args:
           known: bool [N], items whose values say something.
         """
-        some = values[: self.size]
-        found = [kind.means(some, known[: self.size]) for kind in self._kinds]
-        means = np.zeros((len(KINDS), *values.shape), np.float32)
-        counts = np.zeros((len(KINDS), len(values)), np.float32)
-        for place, (mean, count) in enumerate(found):
-            means[place, : len(some)], counts[place, : len(some)] = mean, count
+        means, counts = np.zeros(values.shape, np.float32), np.zeros(len(values), np.float32)
+        size = self.size
+        items, found, beside = self._kinds[kind].means(values[:size], known[:size], np.ones(size, bool))
+        means[items], counts[items] = found, beside
         return means, counts
 
-    def step(self, values: Floats, known: NDArray[np.bool_]) -> Floats:
+    def step(self, values: Floats, known: Bools) -> Floats:
         """Return values [N, D] in which those not known are the mean of their neighbours', the nearest kind first.
 
         An author says more of an item than its music, and that more than its tags; where no neighbour is known the
         values stay.
         """
-        means, counts = self.means(values, known)
-        out = values.copy()
-        for kind in reversed(range(len(KINDS))):
-            taken = (counts[kind] > 0) & ~known
-            out[taken] = means[kind, taken]
+        out, size = values.copy(), self.size
+        for kind in reversed(self._kinds):
+            items, found, _ = kind.means(values[:size], known[:size], ~known[:size])
+            out[items] = found
         return out
 
 
@@ -98,40 +98,39 @@ AVERAGED = ("ease_recent", "ease_positive", "knn", "rate")
 _USED = (0, 2)  # author and tags; a piece of music of its own has hardly two items that an author has not
 SIGNALS = (
     *(f"{KINDS[kind]}_{name}" for kind in _USED for name in AVERAGED),
-    "author_neighbours", "same_author", "never_shown",
+    "author_neighbours", "never_shown",
 )  # fmt: skip
 
 
 class GraphSignals:
-    """Signals [G, N] of every item for a request, from its neighbours and from the authors in the user's history."""
+    """Signals [G, N] of every item for a request, from its neighbours."""
 
     def __init__(self, content: Content) -> None:
         self._graph = ItemGraph(content)
-        names: dict[str, int] = {}
-        self._authors = np.array([names.setdefault(one, len(names)) for one in content.authors], np.int64)
 
-    def write(self, values: Floats, known: NDArray[np.bool_], items: Ints, weights: Floats, out: Floats) -> None:
-        """Write the signals.
+    def write(self, table: Floats, averaged: Sequence[int], known: Bools, out: Floats) -> None:
+        """Write what neighbours say, and give items that were never shown what their neighbours have.
 
         Args:
-          values: [N, A], those of `AVERAGED`; known: bool [N], items that were ever shown.
-          items, weights: [T] of the user's history.
+          table: [F, N] of the other signals, in which columns of items not known are replaced.
+          averaged: rows of the table that stand in the signals, `AVERAGED`.
+          known: bool [N], items that were ever shown.
           out: [G, N].
         """
-        means, counts = self._graph.means(values, known)
-        usual = values[known].mean(0) if known.any() else np.zeros(values.shape[1], np.float32)
+        values = np.ascontiguousarray(table.T)
+        some = values[:, list(averaged)]
+        usual = some[known].mean(0) if known.any() else np.zeros(len(averaged), np.float32)
         for place, kind in enumerate(_USED):
-            found = np.where(counts[kind][:, None] > 0, means[kind], usual)
+            means, counts = self._graph.means(some, known, kind)
+            found = np.where(counts[:, None] > 0, means, usual)
             out[place * len(AVERAGED) : (place + 1) * len(AVERAGED)] = found.T
-        at = len(_USED) * len(AVERAGED)
-        out[at] = np.log1p(counts[0])
-        held = items < len(self._authors)
-        if held.any():
-            liked = np.bincount(self._authors[items[held]], weights[held], int(self._authors.max()) + 1)
-            out[at + 1, : len(self._authors)] = liked[self._authors].astype(np.float32)
-        out[at + 2] = ~known
+            if not place:
+                out[-2] = np.log1p(counts)
+        out[-1] = ~known
+        if not known.all():
+            table[:] = self._graph.step(values, known).T
 
-    def filled(self, weights: dict[str, Floats], names: Sequence[str], known: NDArray[np.bool_]) -> dict[str, Floats]:
+    def filled(self, weights: dict[str, Floats], names: Sequence[str], known: Bools) -> dict[str, Floats]:
         """Return weights whose rows of items never shown are made of their neighbours' (`ItemGraph.step`)."""
         made = dict(weights)
         for name in names:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from producers.answers import Answer, Writer, reactions_of
 from producers.behaviour import Outcomes, Stream, behave, expected_reward, exposure_uniforms, pair_uniforms
 from producers.catalogue import Catalogue, Floats
+from producers.circles import Circles
 from producers.feeds import Feeds, Mailbox, Shown
 from producers.measures import Measures
 from producers.oracle import Oracle
@@ -24,7 +25,7 @@ from producers.parameters import Parameters
 from producers.sessions import Sessions
 from producers.versions import VersionsSeen
 from producers.viewers import Viewers
-from streams.core.events import Event
+from streams.core.events import Event, EventType
 from streams.pseudonyms import Rename
 
 ONLINE = "online"
@@ -67,6 +68,10 @@ class Simulation:
         self.catalogue = Catalogue(parameters.catalogue, parameters.dimension, setup.seed)
         topics = self.catalogue.tags.vectors
         self.viewers = Viewers(parameters.viewers, setup.viewers, topics, setup.seed, setup.jump_at_s)
+        everyone = np.arange(setup.viewers)
+        authors = self.catalogue.authors.vectors
+        self.circles = Circles(parameters.social, self.viewers.tastes(everyone, 0.0), authors, setup.seed)
+        self._known = [False] * setup.viewers  # who came before
         users = [
             setup.rename(user_id(viewer, arm, setup.arms)) for viewer in range(setup.viewers) for arm in setup.arms
         ]
@@ -107,6 +112,8 @@ class Simulation:
             viewer = self.sessions.open(now_ms)
             if viewer < 0:
                 break
+            if not self._known[viewer]:
+                self._introduce(viewer, now_ms, events)
             self._open(range(viewer * self._arms, (viewer + 1) * self._arms), now_ms, events)
         self._note_versions(now_ms)
         return events
@@ -179,6 +186,19 @@ class Simulation:
             self._reopen_ms[copy] = now_ms + self._patience_ms[copy]
             events.append(self._write.open(self.feeds.user_ids[copy], now_ms))
             self.counts["opens"] += 1
+
+    def _introduce(self, viewer: int, now_ms: int, events: list[Event]) -> None:
+        """Let a viewer who comes for the first time say whom it follows and knows, in each arm."""
+        self._known[viewer] = True
+        names, ids = self.catalogue.authors.names, self.feeds.user_ids
+        for arm in range(self._arms):
+            user = ids[viewer * self._arms + arm]
+            for author in self.circles.follows[viewer].tolist():
+                events.append(self._write.tie(user, EventType.FOLLOW, names[author], now_ms))
+            for friend in self.circles.friends[viewer].tolist():
+                other = ids[friend * self._arms + arm]
+                events.append(self._write.tie(user, EventType.BEFRIEND, other, now_ms))
+        self.counts["ties"] += self._arms * (self.circles.follows.shape[1] + self.circles.friends.shape[1])
 
     def _step(self, ready: list[tuple[int, list[Shown | None]]], now_ms: int, events: list[Event]) -> None:
         """Let every ready viewer see one video in each arm, and inside in the oracle's."""

@@ -87,7 +87,7 @@ class Columns:
         self.durations = np.where(known, pool.durations_ms[self.slots], 0)
         self.steps = steps_of(events, self.durations, np.where(known, pool.kinds[self.slots], 0))
         self.numbers, self.flags, codes = self.steps.numbers, self.steps.flags, self.steps.codes
-        self.taste = _TASTE[codes]
+        self.taste = _TASTE[codes] & (self.keys != 0)  # a follow may be of an author alone
         self.opens = codes == EventType.OPEN.code
         self.seen = _MARKS[codes] & (self.keys != 0)
         self.times = np.fromiter([event.event_time_ms for event in events], np.int64, count)

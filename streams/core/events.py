@@ -93,7 +93,8 @@ class Event(Record, frozen=True, gc=False):
 
     `actions` are further outcomes of the same exposure (a recorded log has them in one row). `watch_ms` is playback
     time; zero is real data, absent means that it was not measured. `other_id` is the other user of `befriend` and
-    `unfriend`, and the author of `follow` and `unfollow`, which are of the video's author without it.
+    `unfriend`, and the author of `follow` and `unfollow`, which are of the video's author without it. A `follow` that
+    has no video advances no hidden state.
     """
 
     event_id: Id
@@ -110,7 +111,11 @@ class Event(Record, frozen=True, gc=False):
     other_id: Id | None = None
 
     def __post_init__(self) -> None:
-        if self.type not in BARE and self.video_id is None:
+        if (
+            self.type not in BARE
+            and self.video_id is None
+            and (self.type is not EventType.FOLLOW or self.other_id is None)
+        ):
             raise ValueError(f"event of type {self.type.value!r} needs a video_id")
         if self.other_id is None:
             if self.type in SOCIAL or (self.type is EventType.UNFOLLOW and self.video_id is None):

@@ -42,13 +42,16 @@ def rights(settings: Settings) -> dict[str, Rights]:
     one = Topics(settings)
     return {
         "worker": Rights(
-            read=(one.events, one.videos, one.models, one.workers, one.feedback, one.states),
+            read=(one.events, one.videos, one.vectors, one.models, one.workers, one.feedback, one.states),
             write=(one.events, one.recommendations, one.feedback, one.dead_letters, one.states, one.workers,
                    one.erasures, one.receipts, one.models),
             groups=(settings.app_id,),
             transactions=(f"{one.states}-",),
         ),
-        "trainer": Rights(read=(one.models, one.videos, one.feedback, one.erasures), write=(one.models, one.receipts)),
+        "trainer": Rights(
+            read=(one.models, one.videos, one.vectors, one.feedback, one.erasures), write=(one.models, one.receipts)
+        ),
+        "ingest": Rights(read=(one.videos, one.vectors), write=(one.vectors, one.dead_letters)),
         "viewer": Rights(read=(one.recommendations, one.videos), write=(one.events, one.videos)),
     }  # fmt: skip
 

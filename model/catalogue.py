@@ -1,4 +1,4 @@
-"""Videos as the trainer knows them: their features in columns, by a dense index."""
+"""Videos as the trainer knows them: their features and content vectors in columns, by a dense index."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.features import VIDEO, features
+from model.modalities import MODALITIES, WIDTH, unpacked
+from streams.core.content import VideoContent
 from streams.core.events import Video
 from streams.core.hashing import key64
 
@@ -19,12 +21,15 @@ class Catalogue:
     Attributes:
       features: `model.features.VIDEO` [V]; only the key is set until the video itself has been read.
       known: bool [V]; whether it has been read. Until then its vector is zeros, as in the stream.
+      halves: float16 [V, WIDTH], content vectors, zeros where there are none; present: bool [V, 3], which there are.
     """
 
     def __init__(self) -> None:
         self._index: dict[int, int] = {}
         self.features: NDArray[Any] = np.zeros(0, VIDEO)
         self.known = np.zeros(0, np.bool_)
+        self.halves = np.zeros((0, WIDTH), np.float16)
+        self.present = np.zeros((0, len(MODALITIES)), np.bool_)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -46,12 +51,20 @@ class Catalogue:
         self.features[where] = features(videos)
         self.known[where] = True
 
+    def add_contents(self, contents: Sequence[VideoContent]) -> None:
+        """Take in what is known of videos' media; the last one of a video holds."""
+        newest = {one.video_id: one for one in contents}
+        where = [self.index(video_id) for video_id in newest]
+        if where:
+            self.halves[where], self.present[where] = unpacked(list(newest.values()), len(where))
+
     def keep(self, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Drop all videos but those `kept` [len]; return the new index of each old one, 0 for those dropped."""
         old = np.flatnonzero(kept)
         moved = np.zeros(len(self), np.int64)
         moved[old] = np.arange(len(old))
         self.features, self.known = self.features[old], self.known[old]
+        self.halves, self.present = self.halves[old], self.present[old]
         self._index = {key: at for at, key in enumerate(self.features["key"].tolist())}
         return moved
 
@@ -59,3 +72,5 @@ class Catalogue:
         added = max(1024, len(self.known))
         self.features = np.concatenate([self.features, np.zeros(added, VIDEO)])
         self.known = np.concatenate([self.known, np.zeros(added, np.bool_)])
+        self.halves = np.concatenate([self.halves, np.zeros((added, WIDTH), np.float16)])
+        self.present = np.concatenate([self.present, np.zeros((added, len(MODALITIES)), np.bool_)])

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from model.modalities import MODALITIES, Modality, size_of
 from streams.config import Settings
 from streams.core.behaviour import BEHAVIOUR_SIZE
 from streams.core.events import Kind
@@ -22,6 +23,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
       head: `interaction`, whose order is personal, or `concat`, as published.
       hidden_size, embedding_size, category_size: H, E and Cf.
       seed: of version 0; it changes no shape.
+      media: content vectors that the video tower sees; versions with others, or none, serve beside each other.
     """
 
     head: HeadName = "interaction"
@@ -29,6 +31,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     embedding_size: int = 32
     category_size: int = 32
     seed: int = 1
+    media: tuple[Modality, ...] = ()
 
     def __post_init__(self) -> None:
         if self.head not in get_args(HeadName):
@@ -38,11 +41,18 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"{name} must be from 1 to {MAX_SIZE}, not {getattr(self, name)}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, but is {self.seed}")
+        if self.media != tuple(name for name in MODALITIES if name in self.media):
+            raise ValueError(f"media must be some of {', '.join(MODALITIES)} in this order, not {self.media!r}")
 
     @property
     def content_size(self) -> int:
         """Columns C of a video's content: author, tags, music, duration and kind."""
         return 3 * self.category_size + 1 + len(Kind)
+
+    @property
+    def media_size(self) -> int:
+        """Columns M of a video's media: the vectors, and for each modality whether it is missing."""
+        return size_of(self.media)
 
     @property
     def input_size(self) -> int:
@@ -66,4 +76,5 @@ def model_config(settings: Settings) -> ModelConfig:
         hidden_size=settings.hidden_size,
         embedding_size=settings.embedding_size,
         seed=settings.model_seed,
+        media=tuple(name for name in MODALITIES if name in settings.media_inputs.split(",")),
     )

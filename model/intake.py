@@ -1,4 +1,4 @@
-"""The trainer's Kafka consumer: models, videos, erasures and feedback, without a consumer group.
+"""The trainer's Kafka consumer: models, videos, their vectors, erasures and feedback, without a consumer group.
 
 Where feedback goes on is not a committed offset: the version in service says how far it was learned from.
 """
@@ -31,7 +31,9 @@ class Intake:
             max_partition_fetch_bytes=_FETCH_BYTES,
             max_poll_records=2000,
         )
-        self._whole = [TopicPartition(name, 0) for name in (topics.models, topics.videos, topics.erasures)]
+        self._whole = [
+            TopicPartition(name, 0) for name in (topics.models, topics.videos, topics.vectors, topics.erasures)
+        ]
         count = next(spec.partitions for spec in topics.specs() if spec.name == topics.feedback)
         self._feedback = [TopicPartition(topics.feedback, number) for number in range(count)]
 

@@ -54,7 +54,8 @@ class _Kind:
         beside = np.add.reduceat(counts[at] - held[some], starts)
         total = np.add.reduceat(sums[at] - own[some], starts)
         good = beside > 0
-        return receivers[good], total[good] / beside[good][:, None], beside[good]
+        means = (total[good] / beside[good][:, None]).astype(np.float32)
+        return receivers[good], means, beside[good].astype(np.float32)
 
 
 class ItemGraph:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from model.batches import Batch, BatchShape, empty
 from model.catalogue import Catalogue
 from model.config import ModelConfig
+from model.modalities import inputs
 from model.tables import BETA1, BETA2, EPSILON, Table, Tables
 from model.weights import Weights
 from streams.core.ports import Floats
@@ -35,6 +36,8 @@ class NetOptions:
       decay: weight decay of table rows, per unit of step size.
       clip: largest global norm of the dense gradients.
       dropout: chance that a batch sees a video without what was learned of it by id, so that content stands alone.
+      media_dropout: chance that a batch sees a video without one of its content vectors, each by itself.
+      media_rate: multiplies the step size of the weights of content vectors.
       most_rows: rows of a table kept.
     """
 
@@ -47,6 +50,8 @@ class NetOptions:
     decay: float = 0.01
     clip: float = 1.0
     dropout: float = 0.1
+    media_dropout: float = 0.1
+    media_rate: float = 1.0
     most_rows: int = 32_768
 
     def tables(self, category: int, embedding: int) -> Tables:
@@ -141,9 +146,10 @@ class Net:
         content = self.tables.content(catalogue, batch, places, size)
         kept = (self._rng.random((size, 1)) >= self.options.dropout).astype(np.float32)
         residuals = self.tables.residuals(places, size) * kept
+        media = self._media(catalogue, batch, self.options.media_dropout)
         pace = self.options.rate * warmth / (1.0 - BETA1**self.steps), (1.0 - BETA2**self.steps) ** -0.5
-        inputs = (content, residuals, *_arrays(batch), batch.label, batch.weight, *map(np.float32, pace))
-        loss, for_content, for_residuals = self._train(*map(tf.constant, inputs))
+        given = (content, residuals, media, *_arrays(batch), batch.label, batch.weight, *map(np.float32, pace))
+        loss, for_content, for_residuals = self._train(*map(tf.constant, given))
         self.tables.update(places, for_content.numpy(), for_residuals.numpy() * kept, self.steps, warmth)
         return float(loss)
 
@@ -152,16 +158,29 @@ class Net:
         places = self.tables.places(catalogue, batch, grow=False)
         content = self.tables.content(catalogue, batch, places, self.shape.videos)
         residuals = self.tables.residuals(places, self.shape.videos)
-        found: Floats = self._score(*map(tf.constant, (content, residuals, *_arrays(batch)))).numpy()
+        media = self._media(catalogue, batch)
+        found: Floats = self._score(*map(tf.constant, (content, residuals, media, *_arrays(batch)))).numpy()
         return found[: len(batch.slots)]
 
+    def _media(self, catalogue: Catalogue, batch: Batch, dropout: float = 0.0) -> Floats:
+        """Return media inputs [U, M], laid out as content; zeros where no video is."""
+        out = np.zeros((self.shape.videos, self.config.media_size), np.float32)
+        if self.config.media:
+            present = catalogue.present[batch.videos]
+            if dropout:
+                present = present & (self._rng.random(present.shape) >= dropout)
+            out[1 : len(batch.videos) + 1] = inputs(catalogue.halves[batch.videos], present, self.config.media)
+        return out
+
     def _logits(
-        self, content: Tensor, residuals: Tensor, step_video: Tensor, behaviour: Tensor, row: Tensor, time: Tensor,
-        video: Tensor,
+        self, content: Tensor, residuals: Tensor, media: Tensor, step_video: Tensor, behaviour: Tensor, row: Tensor,
+        time: Tensor, video: Tensor,
     ) -> Tensor:  # fmt: skip
-        """Return logits [N]; the arguments are `content` and `residuals` [U, ...], and the arrays of a batch."""
+        """Return logits [N]; the arguments are `content`, `residuals`, `media` [U, ...], and the arrays of a batch."""
         dense, embedding = self._dense, self.config.embedding_size
         raw = content @ dense["video.kernel"] + dense["video.bias"] + residuals[:, :embedding]
+        if self.config.media:
+            raw += media @ dense["media.kernel"]
         vectors = tf.tanh(raw) * tf.constant([[0.0]] + [[1.0]] * (self.shape.videos - 1))
         hidden = self._hidden(tf.gather(vectors, step_video), behaviour)
         users = tf.gather_nd(hidden, tf.stack([time, row], axis=1))
@@ -192,12 +211,14 @@ class Net:
             states = states.write(t + 1, hidden)
         return states.stack()
 
-    def _train_step(self, content: Tensor, residuals: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _train_step(
+        self, content: Tensor, residuals: Tensor, media: Tensor, *rest: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Move the dense weights by one step; return the loss and the gradients of `content` and `residuals`."""
         *arrays, label, weight, rate, spread = rest
         with tf.GradientTape() as tape:
             tape.watch([content, residuals])
-            each = tf.nn.sigmoid_cross_entropy_with_logits(label, self._logits(content, residuals, *arrays))
+            each = tf.nn.sigmoid_cross_entropy_with_logits(label, self._logits(content, residuals, media, *arrays))
             loss = tf.reduce_sum(each * weight) / tf.maximum(tf.reduce_sum(weight), 1.0)
         wanted = [*self._dense.values(), content, residuals]
         *gradients, for_content, for_residuals = tape.gradient(loss, wanted, unconnected_gradients="zero")
@@ -206,7 +227,8 @@ class Net:
             first, second = self._moments[name]
             first.assign(BETA1 * first + (1 - BETA1) * gradient)
             second.assign(BETA2 * second + (1 - BETA2) * gradient * gradient)
-            self._dense[name].assign_sub(rate * first / (tf.sqrt(second) * spread + EPSILON))
+            pace = rate * (self.options.media_rate if name == "media.kernel" else 1.0)
+            self._dense[name].assign_sub(pace * first / (tf.sqrt(second) * spread + EPSILON))
         return loss, for_content, for_residuals
 
 

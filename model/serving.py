@@ -12,9 +12,10 @@ from model.config import ModelConfig
 from model.features import content, features, residuals
 from model.gru import dense, gru_step, padded
 from model.heads import make_head
+from model.modalities import inputs, unpacked
 from model.terms import terms
 from streams.core.events import Video
-from streams.core.ports import Floats
+from streams.core.ports import Floats, Known
 
 
 class NumpyScorer:
@@ -31,22 +32,32 @@ class NumpyScorer:
         self.hidden_size, self.embedding_size = config.hidden_size, config.embedding_size
         self._weights = weights
         self._head = make_head(weights)
+        self._media = config.media
+        kernels = [weights["video.kernel"], *([weights["media.kernel"]] if config.media else [])]
+        self._kernel = np.concatenate(kernels)
 
-    def encode(self, videos: Sequence[Video]) -> tuple[Floats, Floats]:
-        """Return vectors [N, E] and keys [N, D] of the videos, in order."""
-        vectors, biases = self._videos(videos)
+    def encode(self, videos: Sequence[Video], contents: Known = ()) -> tuple[Floats, Floats]:
+        """Return vectors [N, E] and keys [N, D] of the videos, in order.
+
+        Args:
+          contents: what is known of each video's media; empty where nothing is of any.
+        """
+        vectors, biases = self._videos(videos, contents)
         keys = self._head.keys(vectors, biases)
         return vectors[: len(videos)], keys[: len(videos)]
 
-    def terms(self, hidden: Floats, videos: Sequence[Video]) -> dict[str, NDArray[np.float64]]:
+    def terms(self, hidden: Floats, videos: Sequence[Video], contents: Known = ()) -> dict[str, NDArray[np.float64]]:
         """Return what adds up to the logits [B, N] of hidden states [B, H] and videos, by name (`model.terms`)."""
-        vectors, biases = self._videos(videos)
+        vectors, biases = self._videos(videos, contents)
         return terms(self._weights, self.users(hidden), vectors[: len(videos)], biases[: len(videos)])
 
-    def _videos(self, videos: Sequence[Video]) -> tuple[Floats, Floats]:
+    def _videos(self, videos: Sequence[Video], contents: Known) -> tuple[Floats, Floats]:
         weights, found = self._weights, features(videos)
+        about = content(found, weights)
+        if self._media:
+            about = np.concatenate([about, inputs(*unpacked(contents, len(videos)), self._media)], axis=1)
         learned = padded(residuals(found, weights))
-        raw = dense(padded(content(found, weights)), weights["video.kernel"], weights["video.bias"])
+        raw = dense(padded(about), self._kernel, weights["video.bias"])
         return np.tanh(raw + learned[:, :-1]), learned[:, -1]
 
     def step(self, hidden: Floats, vectors: Floats, behaviour: Floats) -> Floats:

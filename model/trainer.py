@@ -28,10 +28,11 @@ from model.registry import Registry, Version
 from model.train import Learner, Round, RoundAbandoned
 from model.trainer_metrics import TrainerMetrics
 from model.trial import LiveTrial
-from model.weights import Weights, initial
+from model.weights import Weights, fitted, initial
 from streams.clock import Clock
 from streams.codecs import BadRecord, Decoder
 from streams.config import Settings
+from streams.core.content import VideoContent
 from streams.core.erasure import mark_of
 from streams.core.events import Feedback, Video
 from streams.topics import Topics
@@ -41,6 +42,7 @@ log = logging.getLogger("freshloop.trainer")
 READ_AGAIN = 20_000  # records of a partition that are read again to refill sequences and the replay buffer
 _decode_feedback = Decoder(Feedback)
 _decode_video = Decoder(Video)
+_decode_content = Decoder(VideoContent)
 
 
 class Trainer:
@@ -123,7 +125,9 @@ class Trainer:
             refused = self._registry.feed(record.key, record.value)
             if refused:
                 log.warning("a record of the models topic is refused: %s", refused)
-        self.store.catalogue.add(list(_videos(polled.get(self._topics.videos, ()))))
+        catalogue = self.store.catalogue
+        catalogue.add(list(_decoded(polled.get(self._topics.videos, ()), _decode_video)))
+        catalogue.add_contents(list(_decoded(polled.get(self._topics.vectors, ()), _decode_content)))
         self.store.trim_videos()
         for record in polled.get(self._topics.erasures, ()):
             self._forget(record)
@@ -284,7 +288,7 @@ class Trainer:
             log.info("no version serves yet: learning starts from the first weights")
             return
         manifest = current.manifest
-        net.load(current.weights)
+        net.load(fitted(current.weights, manifest.config, self._config))
         self._base = manifest.version
         self._forgotten.said(manifest)
         offsets = dict(manifest.trained_through_offsets)
@@ -299,7 +303,7 @@ class Trainer:
             self.net.set_optimiser(moments)
         except (KeyError, ValueError) as error:
             log.warning("the optimiser starts anew, since its state does not fit version %d: %s", current.number, error)
-            self.net.load(current.weights)
+            self.net.load(fitted(current.weights, current.manifest.config, self._config))
 
     def _go_back(self, current: Version | None) -> None:
         """Another version leads than was expected: go on from it, and drop what only others had learned."""
@@ -342,11 +346,11 @@ class Trainer:
         )  # fmt: skip
 
 
-def _videos(records: Any) -> Any:
-    """Yield the videos of records; a withdrawn one stays known, since sequences refer to it."""
+def _decoded(records: Any, decode: Callable[[bytes], Any]) -> Any:
+    """Yield videos or their contents; what is withdrawn stays known, since sequences refer to it."""
     for record in records:
         if record.value:
             try:
-                yield _decode_video(record.value)
+                yield decode(record.value)
             except BadRecord as bad:
-                log.warning("a video is passed over: %s", bad)
+                log.warning("a record of %s is passed over: %s", record.topic, bad)

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from model.config import ModelConfig
+from model.modalities import rows_of
 from model.prior import with_prior
 from streams.core.ports import Floats
 
@@ -51,8 +52,9 @@ class Spec:
 def specs(config: ModelConfig) -> dict[str, Spec]:
     """Return the arrays of a version, by name.
 
-    Axes: H hidden, E embedding, C content, Cf category. The GRU is laid out as Keras `GRU(reset_after=True)`: gates in
-    the order update, reset, candidate; `gru.bias` holds the input bias and the recurrent bias.
+    Axes: H hidden, E embedding, C content, M media, Cf category. The GRU is laid out as Keras
+    `GRU(reset_after=True)`: gates in the order update, reset, candidate; `gru.bias` holds the input bias and the
+    recurrent bias.
     """
     h, e = config.hidden_size, config.embedding_size
     found = {
@@ -69,6 +71,8 @@ def specs(config: ModelConfig) -> dict[str, Spec]:
     }
     if config.head == "interaction":
         found["head.interaction"] = Spec((e, e), "glorot")
+    if config.media:
+        found["media.kernel"] = Spec((config.media_size, e))
     for name in TABLES:
         width = e + 1 if name == "video" else config.category_size
         found[f"table.{name}.keys"] = Spec((ROWS,), dtype="int64")
@@ -82,6 +86,21 @@ def initial(config: ModelConfig) -> Weights:
     weights = {name: _start(spec, rng) for name, spec in specs(config).items()}
     with_prior(weights, config)
     return weights
+
+
+def fitted(weights: Weights, config: ModelConfig, wanted: ModelConfig) -> Weights:
+    """Return weights of `config` with the media inputs of `wanted`; what is new says nothing yet."""
+    if config.media == wanted.media:
+        return weights
+    found = {name: value for name, value in weights.items() if name != "media.kernel"}
+    if wanted.media:
+        kernel = np.zeros((wanted.media_size, wanted.embedding_size), np.float32)
+        places = rows_of(config.media)
+        for name, rows in rows_of(wanted.media).items():
+            if name in places:
+                kernel[rows] = weights["media.kernel"][places[name]]
+        found["media.kernel"] = kernel
+    return found
 
 
 def _start(spec: Spec, rng: np.random.Generator) -> NDArray[Any]:

@@ -155,6 +155,11 @@ class Settings(BaseSettings):
     head: Literal["interaction", "concat"] = Field("interaction", description="Scoring head.")
     hidden_size: Annotated[int, Field(ge=4, le=1024)] = Field(64, description="Size H of the hidden state.")
     embedding_size: Annotated[int, Field(ge=4, le=512)] = Field(32, description="Size E of user and video vectors.")
+    media_inputs: str = Field(
+        "frames,sound,text",
+        pattern=r"^(frames|sound|text)?(,(frames|sound|text))*$",
+        description="Content vectors that the video tower sees, comma-separated; empty: none.",
+    )
     model_seed: int = Field(1, description="Seed of version 0, which serves before anything was learned.")
 
     # Trainer

@@ -20,13 +20,13 @@ from streams.core.events import Slate, Video
 from streams.core.graph import TagPairs
 from streams.core.lifts import LiftConfig, Social, lifts_of
 from streams.core.pool import FreshPool
-from streams.core.ports import Floats, Scorer
+from streams.core.ports import Floats, Known, Scorer
 from streams.core.state import UserStates
 from streams.core.ties import NONE, Ties
 from streams.paths import ground, paths
 
 #: What is left out of a video to see what it brought; `viewers` is what was learned of this very video.
-PARTS = ("author", "tags", "music", "viewers")
+PARTS = ("author", "tags", "music", "viewers", "media")
 _BEHAVIOUR = {name: index for index, name in enumerate(FEATURES)}
 
 
@@ -34,7 +34,7 @@ _BEHAVIOUR = {name: index for index, name in enumerate(FEATURES)}
 class HasTerms(Protocol):
     """A scorer that can take its logits apart."""
 
-    def terms(self, hidden: Floats, videos: Sequence[Video]) -> dict[str, NDArray[np.float64]]:
+    def terms(self, hidden: Floats, videos: Sequence[Video], contents: Known = ()) -> dict[str, NDArray[np.float64]]:
         """Return terms [B, N] by name, which add up to the logits."""
         ...
 
@@ -196,10 +196,11 @@ def _items(
     videos = [video for _, _, slot in known if (video := pool.videos[slot]) is not None]
     if not videos:
         return []
-    logits = _logits(scorer, hidden, videos)[0]
-    parts = {part: logits - _logits(scorer, hidden, [_without(one, part) for one in videos])[0] for part in PARTS}
-    terms = scorer.terms(hidden, videos) if isinstance(scorer, HasTerms) else {}
-    effects = _effects(scorer, pool, slots, behaviour, videos)
+    contents = pool.contents(slot for _, _, slot in known)
+    logits = _logits(scorer, hidden, videos, contents)[0]
+    parts = {part: logits - _logits(scorer, hidden, *_without(videos, contents, part))[0] for part in PARTS}
+    terms = scorer.terms(hidden, videos, contents) if isinstance(scorer, HasTerms) else {}
+    effects = _effects(scorer, pool, slots, behaviour, videos, contents)
     return [
         {
             "position": place,
@@ -246,13 +247,19 @@ def _went_well(behaviour: Floats) -> NDArray[np.bool_]:
 
 
 def _effects(
-    scorer: Scorer, pool: FreshPool, slots: NDArray[np.int64], behaviour: Floats, videos: Sequence[Video]
+    scorer: Scorer,
+    pool: FreshPool,
+    slots: NDArray[np.int64],
+    behaviour: Floats,
+    videos: Sequence[Video],
+    contents: Known,
 ) -> NDArray[np.float64]:
     """Return [T, N]: what each recent step added to the logit of each video."""
     if not len(slots):
         return np.zeros((0, len(videos)))
     whole = replay(scorer, pool, slots, behaviour)[-1:]
-    return _logits(scorer, whole, videos) - _logits(scorer, without_each(scorer, pool, slots, behaviour), videos)
+    others = without_each(scorer, pool, slots, behaviour)
+    return _logits(scorer, whole, videos, contents) - _logits(scorer, others, videos, contents)
 
 
 def _because(effects: NDArray[np.float64], most: int = 2) -> list[dict[str, Any]]:
@@ -291,18 +298,20 @@ def _points(rows: NDArray[np.float64]) -> list[list[float]]:
     return [[round(float(x), 3), round(float(y), 3)] for x, y in rows]
 
 
-def _without(video: Video, part: str) -> Video:
+def _without(videos: Sequence[Video], contents: Known, part: str) -> tuple[Sequence[Video], Known]:
+    if part == "media":
+        return videos, ()
     changes: dict[str, dict[str, Any]] = {
         "author": {"author_id": ""},
         "tags": {"tags": ()},
         "music": {"music_id": ""},
         "viewers": {"video_id": ""},
     }
-    return msgspec.structs.replace(video, **changes[part])
+    return [msgspec.structs.replace(video, **changes[part]) for video in videos], contents
 
 
-def _logits(scorer: Scorer, hidden: Floats, videos: Sequence[Video]) -> NDArray[np.float64]:
-    keys = scorer.encode(videos)[1].astype(np.float64)
+def _logits(scorer: Scorer, hidden: Floats, videos: Sequence[Video], contents: Known) -> NDArray[np.float64]:
+    keys = scorer.encode(videos, contents)[1].astype(np.float64)
     return np.asarray(scorer.queries(hidden).astype(np.float64) @ keys.T)
 
 

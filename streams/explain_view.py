@@ -11,7 +11,9 @@ from rich.text import Text
 
 from streams.paths import in_words
 
-_NAMES = {"author": "author", "tags": "tags", "music": "music", "viewers": "what viewers did"}
+_NAMES = {
+    "author": "author", "tags": "tags", "music": "music", "viewers": "what viewers did", "media": "look, sound, text",
+}  # fmt: skip
 
 
 def as_text(found: dict[str, Any], top: int = 8) -> RenderableType:

@@ -1,4 +1,4 @@
-"""What a worker takes from the broadcast topics: videos into the pool, model versions, rewards into popularity."""
+"""What a worker takes from the broadcast topics: videos and their vectors, model versions, rewards into popularity."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from typing import Any
 from streams.clock import Clock
 from streams.codecs import BadRecord, Decoder
 from streams.core.activity import Activity
+from streams.core.content import VideoContent
 from streams.core.erasure import Erasure
 from streams.core.events import Feedback, Video
 from streams.core.graph import TagPairs
 from streams.core.pool import FreshPool
+from streams.journal import Ends
 from streams.metrics import WorkerMetrics
 from streams.models import ServingModels
 
 log = logging.getLogger("freshloop.worker")
 
 _decode_video = Decoder(Video)
+_decode_content = Decoder(VideoContent)
 _decode_feedback = Decoder(Feedback)
 _decode_erasure = Decoder(Erasure)
 
@@ -50,14 +53,14 @@ class Feeds:
     """Handlers of the broadcast topics; each is called in the worker's loop, between two batches.
 
     Args:
-      on_bad: told of a video record that cannot be used.
+      on_bad: told of a record of videos or vectors that cannot be used.
       on_placed: told of pool slots that were given to a video, with the key of their former owner.
       activity: of users, for their friends; None where it is not followed.
 
     Attributes:
       live: what was there at the start has been read; only then are delays measured.
       tags: which tags go together.
-      videos_end: every record of the `videos` topic below this offset is in the pool.
+      ends: of what the pool has of the topics.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class Feeds:
         self._on_bad, self._on_placed = on_bad, on_placed
         self._rewards = Rewards()
         self.tags, self.activity = TagPairs(), activity
-        self.live, self.videos_end = False, 0
+        self.live, self.ends = False, Ends(0, 0)
 
     def on_videos(self, records: Any) -> None:
         """Add published videos, withdraw those with an empty value; the last record of a video in a poll holds."""
@@ -93,11 +96,33 @@ class Feeds:
             records
         ).items():  # some came in this very poll: steps upon them need their vector
             self._pool.withdraw(key.decode("utf-8", "replace"), offset)
-        self.videos_end = max(self.videos_end, records[-1].offset + 1)
+        self.ends = self.ends._replace(videos=max(self.ends.videos, records[-1].offset + 1))
         if self.live:
             now = self._clock.now_ms()
             for video in videos:
                 self._metrics.published_to_recommendable.observe(max(0, now - video.published_ms) / 1000)
+
+    def on_vectors(self, records: Any) -> None:
+        """Add contents of videos. One that is withdrawn keeps its own, since hidden states rest on it."""
+        contents, offsets = [], []
+        for record in records:
+            if not record.value:
+                continue
+            try:
+                content = _decode_content(record.value)
+                if record.key != content.video_id.encode():
+                    raise BadRecord("key-mismatch", "the record's key is not the video_id")
+            except BadRecord as bad:
+                self._on_bad(record, bad)
+                continue
+            contents.append(content)
+            offsets.append(record.offset)
+        first = self._pool.note_contents(contents, offsets)
+        self.ends = self.ends._replace(vectors=max(self.ends.vectors, records[-1].offset + 1))
+        if self.live and first:
+            now = self._clock.now_ms()
+            for published_ms in self._pool.published_ms[first].tolist():
+                self._metrics.published_to_vectors.observe(max(0, now - published_ms) / 1000)
 
     def on_models(self, records: Any) -> None:
         """Feed the registry; a complete and better version is swapped in here."""

@@ -8,11 +8,19 @@ that can have been published before does the partition go on with what serves no
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
 JOURNAL_KEY = b"j"
 PLACES = 128  # more than batches that can be in flight; an entry's key is used again for the 128th after it
+
+
+class Ends(NamedTuple):
+    """Every record below these offsets of the topics of those names is in the pool, and no other."""
+
+    videos: int
+    vectors: int
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -22,7 +30,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
       number: counts the entries of the partition; a later one holds against an earlier one from its offset on.
       offset: of the first event that it affects.
       online, frozen: model versions; -1 for none.
-      videos: every record of the `videos` topic below this offset is in the pool, and no other.
+      videos: every record of the `videos` topic below this offset is in the pool, and no other; `vectors` likewise.
       trial, share: the version on trial and its share of the users; 0 for none.
     """
 
@@ -33,6 +41,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     videos: int
     trial: int = 0
     share: float = 0.0
+    vectors: int = 0
 
     def key(self) -> bytes:
         """Return the entry's key in changelog and store."""
@@ -87,11 +96,11 @@ class Journal:
         return [*(entry.offset for entry in self._entries if begin < entry.offset < self.until), self.until]
 
     def note(
-        self, offset: int, online: int, frozen: int, videos: int, trial: int = 0, share: float = 0.0
+        self, offset: int, online: int, frozen: int, videos: int, trial: int = 0, share: float = 0.0, vectors: int = 0
     ) -> Entry | None:
         """Return the entry that is needed before `offset` is applied with these; None when the last one says so."""
         last = self._entries[-1] if self._entries else None
-        entry = Entry(last.number + 1 if last else 0, offset, online, frozen, videos, trial, share)
+        entry = Entry(last.number + 1 if last else 0, offset, online, frozen, videos, trial, share, vectors)
         if last is not None and last.offset <= offset and last.same(entry):
             return None
         self._append(entry)

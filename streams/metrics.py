@@ -65,6 +65,9 @@ class WorkerMetrics:
         self.published_to_recommendable = histogram(
             "freshloop_published_to_recommendable_seconds", "A video's publication to its place in the pool.", _FAST
         )
+        self.published_to_vectors = histogram(
+            "freshloop_published_to_vectors_seconds", "A video's publication to its content vectors in the pool.", _FAST
+        )
         self.feedback_to_serving = histogram(
             "freshloop_feedback_to_serving_seconds",
             "Newest feedback a version learned from to that version serving.",

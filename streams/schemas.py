@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from streams.core.content import SIZES, VideoContent
 from streams.core.erasure import Erasure, Receipt
 from streams.core.events import BARE, DeadLetter, Event, EventType, Feedback, Kind, Record, Slate, Source, Video
 from streams.topics import Topics
@@ -112,6 +113,10 @@ def topic_records(topics: Topics, more: Iterable[TopicRecord] = ()) -> list[Topi
             starts_ms=_AT + 60_000, ends_ms=_AT + 3_660_000,
         ),
     )  # fmt: skip
+    content = VideoContent(video_id="v7", version="a1b2c3d4e5f6", videos_offset=41, reason="missing")
+    with_media = VideoContent(
+        video_id="v8", version="a1b2c3d4e5f6", videos_offset=42, media_hash="9a" * 32, text=bytes(2 * SIZES["text"]),
+    )  # fmt: skip
     slate = Slate(
         slate_id="s-0-41", user_id="u1", event_id="e1", event_time_ms=_AT, made_ms=_AT + 4, state_offset=41,
         model_version=3, trained_through=20_000, youngest_ms=_AT - 500, oldest_ms=_AT - 86_400_000, candidates=2,
@@ -133,6 +138,9 @@ def topic_records(topics: Topics, more: Iterable[TopicRecord] = ()) -> list[Topi
         TopicRecord(topics.events, "`user_id`", Event, "What viewers do.", events, written=True),
         TopicRecord(
             topics.videos, "`video_id`", Video, "Published items; an empty value withdraws the item.", videos, True
+        ),
+        TopicRecord(
+            topics.vectors, "`video_id`", VideoContent, "What videos look, sound and read like.", (content, with_media)
         ),
         TopicRecord(topics.recommendations, "`user_id`", Slate, "Slates, a full one each time.", (slate,)),
         TopicRecord(topics.feedback, "`user_id`", Feedback, "Labelled impressions and their corrections.", (feedback,)),

@@ -38,6 +38,7 @@ class Topics:
         prefix = settings.topic_prefix
         self.events = f"{prefix}events"
         self.videos = f"{prefix}videos"
+        self.vectors = f"{prefix}vectors"  # what videos look, sound and read like
         self.recommendations = f"{prefix}recommendations"
         self.feedback = f"{prefix}feedback"
         self.models = f"{prefix}models"
@@ -60,6 +61,7 @@ class Topics:
             TopicSpec(self.feedback, settings.partitions, "delete", by_time),
             TopicSpec(self.states, settings.partitions, "compact", changelog | large),
             TopicSpec(self.videos, 1, "compact", changelog),
+            TopicSpec(self.vectors, 1, "compact", changelog | {"min.compaction.lag.ms": "600000"}),
             TopicSpec(self.models, 1, "compact", changelog | large),
             TopicSpec(self.dead_letters, 1, "delete", dead),
             TopicSpec(self.erasures, 1, "compact", changelog),

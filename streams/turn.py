@@ -10,7 +10,7 @@ from streams.core.plan import Arrivals
 from streams.core.step import Effects
 from streams.gathering import Batch, cut
 from streams.intake import Intake, condemned, take_in
-from streams.journal import Entry
+from streams.journal import Ends, Entry
 from streams.models import Serving, ServingModels
 from streams.owned import OwnedPartition
 from streams.state_store import Meta, StoreError
@@ -48,11 +48,11 @@ def parts_of(owned: OwnedPartition, batch: Batch) -> list[Batch]:
     return cut(batch, cuts) if cuts else [batch]
 
 
-def apply(owned: OwnedPartition, batch: Batch, models: ServingModels, videos: int, settings: Settings) -> Turn:
+def apply(owned: OwnedPartition, batch: Batch, models: ServingModels, ends: Ends, settings: Settings) -> Turn:
     """Apply a part to the states in memory.
 
     Args:
-      videos: end of what the pool has of the `videos` topic.
+      ends: of what the pool has of the broadcast topics.
     """
     attempts, renamed = owned.attempts, bool(settings.pseudonym_key)
     guilty = attempts.suspicious and attempts.culprit(batch)
@@ -61,7 +61,7 @@ def apply(owned: OwnedPartition, batch: Batch, models: ServingModels, videos: in
         intake = (
             condemned(batch.records[0], renamed) if guilty else take_in(batch.records, settings.partitions, renamed)
         )
-        (effects, held, read), entry = _step(owned, batch.begin, intake.events, models, videos)
+        (effects, held, read), entry = _step(owned, batch.begin, intake.events, models, ends)
         packed = owned.pack(effects)
     except _NOT_THE_RECORDS:
         attempts.acquit()
@@ -72,15 +72,15 @@ def apply(owned: OwnedPartition, batch: Batch, models: ServingModels, videos: in
 
 
 def _step(
-    owned: OwnedPartition, begin: int, arrivals: Arrivals, models: ServingModels, videos: int
+    owned: OwnedPartition, begin: int, arrivals: Arrivals, models: ServingModels, ends: Ends
 ) -> tuple[tuple[Effects, int, int], Entry | None]:
     """Step with what was journalled for these events when they are applied again, else with what serves now."""
     journal = owned.journal
     then = journal.replayed(begin)
     found = models.as_of(Serving(then.online, then.frozen, then.trial, then.share)) if then else None
     if then is not None and found is not None:
-        with owned.core.pool.as_of(then.videos):
+        with owned.core.pool.as_of(then.videos, then.vectors):
             return owned.apply(arrivals, *found), None
     now = models.serving
-    entry = journal.note(begin, now.online, now.frozen, videos, now.trial, now.share)
+    entry = journal.note(begin, now.online, now.frozen, ends.videos, now.trial, now.share, ends.vectors)
     return owned.apply(arrivals, models.scorer, models.trial), entry

@@ -94,6 +94,7 @@ class Worker:
             settings,
             {
                 self.topics.videos: self.feeds.on_videos,
+                self.topics.vectors: self.feeds.on_vectors,
                 self.topics.models: self.feeds.on_models,
                 self.topics.workers: self.directory.feed,
                 **({self.topics.erasures: self.feeds.on_erasures} if activity is not None else {}),
@@ -242,7 +243,7 @@ class Worker:
 
     def _apply(self, owned: OwnedPartition, part: Batch, lag: int, ack: Any) -> None:
         started = self.clock.monotonic()
-        turn = apply(owned, part, self.models, self.feeds.videos_end, self.settings)
+        turn = apply(owned, part, self.models, self.feeds.ends, self.settings)
         owned.moved_at = self.clock.monotonic()
         failpoints.reached("batch-applied")
         measure(self.metrics, turn, lag, owned.moved_at - started)

@@ -11,6 +11,7 @@ from model.config import ModelConfig
 from model.manifest import Evaluation, Manifest
 from model.publish import Piece, current_record, records
 from model.weights import Weights, initial, to_bytes
+from streams.core.content import SIZES, VideoContent, encoded_half
 from streams.core.events import Kind, Video
 from streams.core.hashing import key64
 
@@ -30,6 +31,16 @@ def clip(number: int, **fields: Any) -> Video:
         "music_id": f"m{number % 5}" if number % 3 else "",
     }
     return Video(**(defaults | fields))
+
+
+def told(number: int) -> VideoContent | None:
+    """What is known of the media of `clip(number)`: everything, a part, or nothing."""
+    if number % 5 == 4:
+        return None
+    rng = np.random.default_rng(number)
+    vectors = {name: rng.normal(size=size) / np.sqrt(size) for name, size in SIZES.items()}
+    some = {name: encoded_half(vector) for at, (name, vector) in enumerate(vectors.items()) if number % 5 != at}
+    return VideoContent(video_id=f"v{number}", version="a", videos_offset=number, **some)
 
 
 def table(rng: np.random.Generator, ids: Sequence[str], width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.census import Census
+from streams.core.content import Contents, VideoContent
 from streams.core.events import Kind, Video
 from streams.core.hashing import key64
 from streams.core.imagined import imagined_queries
@@ -60,6 +61,7 @@ class FreshPool:
       durations_ms: int64 [S], 0 where not known; `kinds` int64 [S], place of the item's `Kind` in that enumeration.
       popularity: float64 [S], decayed reward up to a common factor (forward decay, so that adding is one operation).
       since, withdrawn: int64 [S], place in the `videos` topic of what filled the slot and of what withdrew its video.
+      content_since: int64 [S], place in the `vectors` topic of the newest content of its video; -1 without one.
       size: slots in use; everything beyond is free. Within `as_of` those that were in use then.
       changes: places that videos were given so far; `changed` int64 [S], which of them a slot was given last.
       twins: slots whose keys share their low 32 bits, by those bits; empty but by rare chance.
@@ -73,7 +75,9 @@ class FreshPool:
         self._fresh_ms = fresh_ms
         self._half_life_ms = half_life_ms
         self.size = self._used = 0
-        self._as_of = _NEVER
+        self._as_of = self._contents_before = _NEVER
+        self._contents = Contents(capacity)
+        self.content_since = np.full(capacity, -1, np.int64)
         self.since = np.zeros(capacity, np.int64)
         self.withdrawn = np.full(capacity, _NEVER, np.int64)
         self.videos: list[Video | None] = [None] * capacity
@@ -121,18 +125,22 @@ class FreshPool:
         return slots
 
     @contextmanager
-    def as_of(self, offset: int) -> Iterator[None]:
-        """Look at the pool as it was before record `offset` of the `videos` topic; nothing may be added meanwhile.
+    def as_of(self, videos: int, vectors: int = _NEVER) -> Iterator[None]:
+        """Look at the pool as it was before these records of the topics of those names; nothing may be added meanwhile.
 
-        Exact as long as slots were only filled and withdrawn since: a video published again shows its new facts, and
-        the owner of a slot that was given away is gone.
+        Exact as long as slots were only filled and withdrawn since: a video published again shows its new facts, the
+        owner of a slot that was given away is gone, and of a video's contents the newest few are remembered.
         """
-        self._as_of = offset
-        self.size = int(np.searchsorted(self.since[: self._used], offset))
+        self._as_of = videos
+        self.size = int(np.searchsorted(self.since[: self._used], videos))
+        changed = np.flatnonzero(self.content_since[: self._used] >= vectors).tolist()
+        self._contents_before = vectors
         try:
+            self._encode_again(changed)
             yield
         finally:
-            self._as_of, self.size = _NEVER, self._used
+            self._as_of, self._contents_before, self.size = _NEVER, _NEVER, self._used
+            self._encode_again(changed)
 
     def slots_of_low(self, low: int) -> Sequence[int]:
         """Return the slots of videos whose key has these low 32 bits; nearly always one or none."""
@@ -160,6 +168,29 @@ class FreshPool:
         for encoded in self._encoded.values():
             self._encode(encoded, list(slots))
         return given
+
+    def note_contents(self, contents: Sequence[VideoContent], offsets: Sequence[int]) -> list[int]:
+        """Take in what is known of videos' media; return the slots of those that had no content before.
+
+        Args:
+          offsets: of the records in the `vectors` topic, rising. A video may come after its content.
+        """
+        slots: dict[int, None] = {}
+        first: list[int] = []
+        for offset, content in zip(offsets, contents, strict=True):
+            self._contents.add(offset, content, self._slot_of_id)
+            slot = self._slot_of_id.get(content.video_id, -1)
+            if slot >= 0:
+                if self.content_since[slot] < 0:
+                    first.append(slot)
+                self.content_since[slot] = offset
+                slots[slot] = None
+        self._encode_again(list(slots))
+        return first
+
+    def contents(self, slots: Iterable[int]) -> list[VideoContent | None]:
+        """Return what is known of the media of the videos in these slots."""
+        return [self._contents.get(self.ids[slot], self._contents_before) for slot in slots]
 
     def withdraw(self, video_id: str, offset: int = 0) -> bool:
         """Take a video out of every later slate; return whether it was there.
@@ -275,6 +306,7 @@ class FreshPool:
         self.published_ms[slot] = video.published_ms
         self.expires_ms[slot] = video.published_ms + self._fresh_ms
         self.authors[slot] = key64(video.author_id)
+        self.content_since[slot] = self._contents.since(video.video_id)
         return slot, owner
 
     def _vacate(self, slot: int) -> int:
@@ -296,14 +328,28 @@ class FreshPool:
         for start in range(0, len(slots), _BLOCK):
             some = slots[start : start + _BLOCK]
             index = np.fromiter(some, np.int64, len(some))
-            videos = [video for slot in some if (video := self.videos[slot]) is not None]
-            encoded.vectors[index], encoded.keys[index] = encoded.scorer.encode(videos)
+            self._encode_block(encoded, index)
         if slots and self._indexing is not None and self._used >= self._indexing.start:
             if encoded.index is None or self._used >= _GROWN * encoded.laid_out:
                 self._lay_out(encoded, self._indexing)
             else:
                 changed = np.fromiter(slots, np.int64, len(slots))
                 encoded.index.put(changed, encoded.keys[changed])
+
+    def _encode_block(self, encoded: Encoded, slots: NDArray[np.int64]) -> None:
+        videos = [video for slot in slots.tolist() if (video := self.videos[slot]) is not None]
+        known = self.contents(slots.tolist()) if len(self._contents) else ()
+        encoded.vectors[slots], encoded.keys[slots] = encoded.scorer.encode(videos, known)
+
+    def _encode_again(self, slots: Sequence[int]) -> None:
+        """Encode videos whose content changed; those that an index leaves out stay out."""
+        for start in range(0, len(slots), _BLOCK):
+            some = np.array(slots[start : start + _BLOCK], np.int64)
+            for encoded in self._encoded.values():
+                self._encode_block(encoded, some)
+                if encoded.index is not None and self._as_of == _NEVER:
+                    there = some[self.expires_ms[some] > self._ended_ms]
+                    encoded.index.put(there, encoded.keys[there])
 
     def _lay_out(self, encoded: Encoded, indexing: Indexing) -> None:
         slots = np.flatnonzero(self.expires_ms[: self._used] > self._ended_ms)

@@ -9,10 +9,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.content import VideoContent
 from streams.core.events import Video
 from streams.core.hashing import bucket
 
 Floats = NDArray[np.float32]
+
+Known = Sequence[VideoContent | None]
 
 
 def trial_salt(version: int) -> str:
@@ -31,8 +34,12 @@ class Scorer(Protocol):
     hidden_size: int
     embedding_size: int
 
-    def encode(self, videos: Sequence[Video]) -> tuple[Floats, Floats]:
-        """Return vectors [N, E] and keys [N, D] of the videos, in order."""
+    def encode(self, videos: Sequence[Video], contents: Known = ()) -> tuple[Floats, Floats]:
+        """Return vectors [N, E] and keys [N, D] of the videos, in order.
+
+        Args:
+          contents: what is known of each video's media; empty where nothing is of any.
+        """
         ...
 
     def step(self, hidden: Floats, vectors: Floats, behaviour: Floats) -> Floats:

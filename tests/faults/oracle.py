@@ -10,13 +10,14 @@ from model.registry import Registry, initial_version
 from streams.codecs import Decoder
 from streams.config import Settings
 from streams.configured import make_pool, step_config
+from streams.core.content import VideoContent
 from streams.core.events import Feedback, Slate, Video
 from streams.core.ports import Trial
 from streams.core.step import Partition
 from streams.intake import take_in
 from streams.journal import Entry
 
-_video, _slate, _feedback = Decoder(Video), Decoder(Slate), Decoder(Feedback)
+_video, _content, _slate, _feedback = Decoder(Video), Decoder(VideoContent), Decoder(Slate), Decoder(Feedback)
 
 
 class Oracle:
@@ -26,7 +27,7 @@ class Oracle:
     from an offset on. Each partition has a pool of its own, fed up to where the journal says.
 
     Attributes:
-      videos: records of the videos topic so far; models: every version that was published whole.
+      videos, vectors: records of those topics so far; models: every version that was published whole.
       journal: by partition, entries in the order of their numbers.
       states: by partition, what the store must hold by key.
       slates: by slate id; dead: partition and offset.
@@ -42,7 +43,9 @@ class Oracle:
         config = step_config(settings, events_id)
         self._cores = {number: Partition(number, config, self._pools[number]) for number in numbers}
         self.videos: list[Any] = []
+        self.vectors: list[Any] = []
         self._taken = dict.fromkeys(numbers, 0)
+        self._known = dict.fromkeys(numbers, 0)
         first = initial_version(settings.model_name, model_config(settings))
         self.models = {0: first.scorer()}
         self._registry = Registry(settings.model_name, model_config(settings), kept=1_000)
@@ -88,6 +91,7 @@ class Oracle:
 
     def _apply(self, number: int, records: Sequence[Any], entry: Entry) -> None:
         self._take_videos(number, entry.videos)
+        self._take_vectors(number, entry.vectors)
         core, online = self._cores[number], self.models[entry.online]
         frozen = self.models.get(entry.frozen, online)
         intake = take_in(records, self._settings.partitions)
@@ -116,3 +120,9 @@ class Oracle:
                 pool.withdraw(record.key.decode())
             at += 1
         self._taken[number] = at
+
+    def _take_vectors(self, number: int, end: int) -> None:
+        found = [record for record in self.vectors[self._known[number] :] if record.offset < end]
+        self._known[number] += len(found)
+        contents = [_content(record.value) for record in found]
+        self._pools[number].note_contents(contents, [record.offset for record in found])

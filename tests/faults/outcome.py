@@ -94,7 +94,7 @@ class Outcome:
             name: Tail(settings, name)
             for name in (
                 self._topics.events, self._topics.recommendations, self._topics.feedback, self._topics.dead_letters,
-                self._topics.states, self._topics.videos, self._topics.models,
+                self._topics.states, self._topics.videos, self._topics.vectors, self._topics.models,
             )
         }  # fmt: skip
         self.oracle = Oracle(settings, events_id)
@@ -153,6 +153,7 @@ class Outcome:
                     self.oracle.note(number, decode_entry(record.value))
         self.oracle.take_models(self._tails[self._topics.models].read()[0])
         self.oracle.videos += self._tails[self._topics.videos].read()[0]
+        self.oracle.vectors += self._tails[self._topics.vectors].read()[0]
         for record in self._tails[self._topics.dead_letters].read()[0]:
             headers = dict(record.headers)
             self._dead.add((int(headers["partition"]), int(headers["offset"])))

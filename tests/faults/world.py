@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from deploy.scrape import scrape
@@ -22,6 +23,7 @@ from model.publish import Piece
 from streams.admin import create_topics, require_topics
 from streams.codecs import Decoder, encode
 from streams.config import Settings, load_settings
+from streams.core.content import SIZES, VideoContent, encoded_half
 from streams.http.directory import Announcement
 from streams.topics import Topics
 from tests.conftest import free_ports
@@ -150,7 +152,7 @@ class World:
         return sum(value for (found, _), value in samples.items() if found == name)
 
     def publish_videos(self, numbers: Sequence[int], withdrawn: Sequence[int] = ()) -> None:
-        """Publish videos and withdraw others."""
+        """Publish videos and withdraw others, and say what some look like, also of those that were there before."""
         now = _now_ms()
         self._send(
             self.topics.videos,
@@ -158,6 +160,9 @@ class World:
                 *(Piece(f"v{number}".encode(), encode(video(number, published_ms=now))) for number in numbers),
                 *(Piece(f"v{number}".encode(), None) for number in withdrawn),
             ],
+        )
+        self._send(
+            self.topics.vectors, [_content(one % (VIDEOS + 1)) for number in numbers for one in (number, 7 * number)]
         )
 
     def _send(self, topic: str, records: Sequence[Piece]) -> None:
@@ -262,6 +267,13 @@ def world(broker: Settings, folder: Path, seed: int = 1, **overrides: Any) -> It
                 print(f"--- {log.name}\n{log.read_text()[-3000:]}", file=sys.stderr)
             raise
     shutil.rmtree(settings.data_dir, ignore_errors=True)
+
+
+def _content(number: int) -> Piece:
+    vector = np.random.default_rng([number, _now_ms()]).normal(size=SIZES["frames"])
+    half = encoded_half(vector / np.linalg.norm(vector))
+    one = VideoContent(video_id=f"v{number}", version="a", videos_offset=0, frames=half)
+    return Piece(one.video_id.encode(), encode(one))
 
 
 def _now_ms() -> int:

@@ -5,16 +5,18 @@ import pytest
 
 from model.config import ModelConfig
 from model.features import content, features, residuals
+from model.modalities import inputs, unpacked
 from model.serving import NumpyScorer
 from streams.core.behaviour import BEHAVIOUR_SIZE
 from streams.core.logits import product
-from tests.versions import clip, grown
+from tests.versions import clip, grown, told
 
 pytestmark = pytest.mark.training
 
 CONFIGS = [
     ModelConfig(),
     ModelConfig(head="concat", hidden_size=16, embedding_size=8, category_size=4),
+    ModelConfig(hidden_size=16, embedding_size=8, category_size=4, media=("frames", "text")),
 ]
 USERS, STEPS = 70, 25
 
@@ -56,6 +58,15 @@ def states(scorer, vectors, behaviour):
     return np.stack(found, axis=1)
 
 
+def linear(keras, config, weights, videos, contents):
+    """What the video tower computes before its tanh."""
+    found = dense(keras, weights["video.kernel"], weights["video.bias"], None)(content(features(videos), weights))
+    if config.media:
+        media = inputs(*unpacked(contents, len(videos)), config.media)
+        found = found + keras.ops.matmul(media, weights["media.kernel"])
+    return found
+
+
 @pytest.mark.parametrize("config", CONFIGS)
 def test_every_step_of_a_sequence_equals_keras(keras, config):
     weights = grown(config)
@@ -70,9 +81,9 @@ def test_every_step_of_a_sequence_equals_keras(keras, config):
 def test_towers_equal_keras(keras, config):
     weights, videos = grown(config, videos=0), [clip(number) for number in range(100)]
     scorer = NumpyScorer(weights, config, 1, 0)
-    inputs = content(features(videos), weights)
-    expected = np.asarray(dense(keras, weights["video.kernel"], weights["video.bias"])(inputs))
-    np.testing.assert_allclose(scorer.encode(videos)[0], expected, atol=1e-6, rtol=0)
+    contents = [told(number) for number in range(100)]
+    expected = np.asarray(keras.ops.tanh(linear(keras, config, weights, videos, contents)))
+    np.testing.assert_allclose(scorer.encode(videos, contents)[0], expected, atol=1e-6, rtol=0)
     hidden = np.random.default_rng(1).uniform(-1, 1, (USERS, config.hidden_size)).astype(np.float32)
     expected = np.asarray(dense(keras, weights["user.kernel"], weights["user.bias"])(hidden))
     np.testing.assert_allclose(scorer.users(hidden), expected, atol=1e-6, rtol=0)
@@ -86,15 +97,15 @@ def test_scores_from_events_to_sigmoid_equal_keras(keras, config):
     users = dense(keras, weights["user.kernel"], weights["user.bias"])(gru(keras, config, weights)(steps)[:, -1])
     found = features(videos)
     learned = residuals(found, weights)
-    linear = dense(keras, weights["video.kernel"], weights["video.bias"], activation=None)(content(found, weights))
-    shown = keras.ops.tanh(linear + learned[:, :-1])
+    contents = [told(number) for number in range(60)]
+    shown = keras.ops.tanh(linear(keras, config, weights, videos, contents) + learned[:, :-1])
     logits = keras.ops.matmul(users, weights["head.user"][:, None]) + weights["head.bias"]
     logits = logits + keras.ops.matmul(shown, weights["head.video"][:, None])[:, 0]
     if config.head == "interaction":
         crossed = keras.ops.matmul(keras.ops.matmul(users, weights["head.interaction"]), keras.ops.transpose(shown))
         logits = logits + crossed + learned[:, -1]
     scorer = NumpyScorer(weights, config, 1, 0)
-    raw = product(scorer.queries(states(scorer, vectors, behaviour)[:, -1]), scorer.encode(videos)[1])
+    raw = product(scorer.queries(states(scorer, vectors, behaviour)[:, -1]), scorer.encode(videos, contents)[1])
     assert_equal_scores(raw, np.asarray(logits))
 
 

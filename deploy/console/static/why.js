@@ -2,7 +2,7 @@
 
 import { $, ago, ask, fillViewers, html, swatch, viewer } from "./common.js";
 
-const PARTS = { author: "author", tags: "tags", music: "music", viewers: "viewers" };
+const PARTS = { author: "author", tags: "tags", music: "music", viewers: "viewers", media: "look and sound" };
 const SHORT = { user: "u", video: "v", bias: "b", interaction: "u·v" };
 const did = (one) => [one.watch_ratio == null ? "" : `watched ${Math.round(100 * one.watch_ratio)} %`, ...one.actions]
   .filter(Boolean).join(", ") || "watched";

@@ -132,8 +132,10 @@ def test_a_configuration_that_makes_no_sense_is_refused(field, value):
 
 
 def test_configuration_from_settings(make_settings):
-    config = model_config(make_settings(head="concat", hidden_size=16, embedding_size=8, model_seed=5))
-    assert config == ModelConfig(head="concat", hidden_size=16, embedding_size=8, seed=5)
+    settings = make_settings(head="concat", hidden_size=16, embedding_size=8, model_seed=5, media_inputs="text,frames")
+    wanted = ModelConfig(head="concat", hidden_size=16, embedding_size=8, seed=5, media=("frames", "text"))
+    assert model_config(settings) == wanted
+    assert model_config(make_settings(media_inputs="")).media == ()
 
 
 def test_differences_name_what_does_not_fit_and_a_seed_always_does():

@@ -10,7 +10,7 @@ import pytest
 from streams.attempts import Attempts
 from streams.core.layout import StateError
 from streams.gathering import Batch, cut
-from streams.journal import Journal
+from streams.journal import Ends, Journal
 from streams.turn import apply
 
 
@@ -117,5 +117,5 @@ def test_a_state_that_cannot_be_read_is_not_the_records_fault(tmp_path, make_set
     models = SimpleNamespace(serving=SimpleNamespace(online=0, frozen=-1, trial=-1, share=0.0), scorer=None, trial=None)
     for _ in range(3):
         with pytest.raises(StateError):
-            apply(owned, batch(0, 0), models, 0, make_settings())
+            apply(owned, batch(0, 0), models, Ends(0, 0), make_settings())
     assert Attempts(path).strikes == 0

@@ -39,7 +39,7 @@ def test_a_video_that_is_withdrawn_in_the_same_poll_still_has_its_vector():
     made.on_videos([told(0, 1), told(1, 2), told(2, 1, None)])
     assert pool.slot("v1") == 0
     assert known(pool) == {"v2"}
-    assert made.videos_end == 3
+    assert made.ends.videos == 3
 
 
 def test_a_look_back_shows_what_was_there_however_it_was_polled():

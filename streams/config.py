@@ -131,7 +131,7 @@ class Settings(BaseSettings):
         64, description="Followed authors, and friends, kept in a user's state; the oldest are forgotten first."
     )
     follow_lift: Annotated[float, Field(ge=0, le=10)] = Field(
-        0.0, description="Added to the logit of a video whose author the user follows."
+        1.0, description="Added to the logit of a video whose author the user follows."
     )
     friends_lift: Annotated[float, Field(ge=0, le=10)] = Field(
         0.0, description="Added to the logit of a video that a friend liked just now; more for several friends."

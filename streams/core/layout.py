@@ -1,7 +1,7 @@
 """The stored form of a user state: one flat row of fixed size, then what varies; `docs/state.md` accounts for it.
 
 A row in memory *is* the record: writing it is a copy of its bytes. Behind the fixed part stand the seen videos of the
-chunk that is being filled and, when there are any, open impressions as MessagePack.
+chunk that is being filled and, where there is more to say of the user, a `Tail` as MessagePack.
 """
 
 from __future__ import annotations
@@ -17,12 +17,37 @@ import numpy as np
 from streams.core.behaviour import BEHAVIOUR_SIZE, NUMBERS
 from streams.core.feedback import Impressions
 
-LAYOUT = 4
+LAYOUT = 5
 SLATES_KEPT = 8  # a viewer's answers refer to one of the last slates
 EVENT_WORDS = 3  # 48 bits of an event's key: of 10^9 events fewer than one in a thousand runs finds a false duplicate
 _HEAD = struct.Struct("<4BH2Bi3I2q")
-_impressions = msgspec.msgpack.Decoder(Impressions)
-encode_impressions = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Tail(msgspec.Struct, array_like=True):
+    """What few users have, behind the seen videos of a record; a state without any of it has no tail.
+
+    New fields are appended: a reader that does not know them passes over them, and one that misses them has defaults.
+
+    Attributes:
+      impressions: open ones, oldest first.
+      follows, friends: keys of followed authors and of friends (`streams.core.ties`), oldest first.
+    """
+
+    impressions: Impressions = []
+    follows: tuple[int, ...] = ()
+    friends: tuple[int, ...] = ()
+
+
+_decode_tail = msgspec.msgpack.Decoder(Tail).decode
+
+
+def pack_tail(tail: Tail) -> bytes:
+    """Return a tail as it is stored: without the fields at its end that say nothing, and empty when none says any."""
+    fields = [tail.impressions, tail.follows, tail.friends]
+    while fields and not fields[-1]:
+        fields.pop()
+    return _encode(fields) if fields else b""
 
 
 class StateError(Exception):
@@ -170,12 +195,22 @@ def shape_of(record: bytes, expected: StateShape) -> StateShape:
     return StateShape(head.hidden, head.recent, expected.seen, 8 * head.mask_bytes, head.chunk)
 
 
-def impressions_of(record: bytes) -> Impressions:
-    """Return the open impressions of a packed state."""
+def tail_start(record: bytes) -> int:
+    """Return where the tail of a packed state begins; the end of the record when it has none."""
     head = header_of(record)
     shape = StateShape(head.hidden, head.recent, 1, 8 * head.mask_bytes, head.chunk)
-    tail = record[fixed_size(shape) + 4 * (head.seen_count % head.chunk) :]
-    return _impressions.decode(tail) if tail else []
+    return fixed_size(shape) + 4 * (head.seen_count % head.chunk)
+
+
+def tail_of(record: bytes) -> Tail:
+    """Return what a packed state says behind its seen videos."""
+    tail = record[tail_start(record) :]
+    return _decode_tail(tail) if tail else Tail()
+
+
+def impressions_of(record: bytes) -> Impressions:
+    """Return the open impressions of a packed state."""
+    return tail_of(record).impressions
 
 
 # -- keys in the store and in the changelog ------------------------------------------------------------------------

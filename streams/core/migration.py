@@ -10,9 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
-from streams.core.layout import LAYOUT, StateError, StateShape, fixed_size, header_of, row_type
+from streams.core.feedback import Impressions
+from streams.core.layout import (
+    LAYOUT,
+    StateError,
+    StateShape,
+    Tail,
+    fixed_size,
+    header_of,
+    pack_tail,
+    row_type,
+    tail_of,
+    tail_start,
+)
 
 _HEADER = 40
 
@@ -32,9 +45,24 @@ def _without_minute(record: bytes) -> bytes:
     return record[:_HEADER] + record[_HEADER + 8 :]
 
 
+_impressions = msgspec.msgpack.Decoder(Impressions).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def _with_tail(record: bytes) -> bytes:
+    start = tail_start(record)
+    return record[:start] + pack_tail(Tail(_impressions(record[start:]))) if len(record) > start else record
+
+
+def _without_tail(record: bytes) -> bytes:
+    start, impressions = tail_start(record), tail_of(record).impressions
+    return record[:start] + (_encode(impressions) if impressions else b"")
+
+
 #: By the layout that a step leads away from.
 STEPS: dict[int, Step] = {
     3: Step(_with_minute, _without_minute),  # the user's events of the running minute, behind the header
+    4: Step(_with_tail, _without_tail),  # behind the seen videos not only impressions, but more of what few users have
 }
 OLDEST = min(STEPS)
 
@@ -58,7 +86,7 @@ def downgraded(record: bytes, layout: int) -> bytes:
 def relocated(record: bytes) -> bytes:
     """Return a stored state as it begins on another cluster: without what refers to offsets of the old one.
 
-    Its last offset, the slates it remembers and its open impressions are left out.
+    Its last offset, the slates it remembers and its open impressions are left out; what the user said stays.
 
     Raises:
       StateError: it is of a layout that is not known.
@@ -73,7 +101,9 @@ def relocated(record: bytes) -> bytes:
     raw = row.view(np.uint8)
     raw[:size] = np.frombuffer(record, np.uint8, size)
     row["last_offset"], row["slate_offsets"], row["unlabelled"] = -1, -1, 0
-    return raw[:size].tobytes() + record[size : size + 4 * (head.seen_count % head.chunk)]
+    tail = tail_of(record)
+    tail.impressions = []
+    return raw[:size].tobytes() + record[size : tail_start(record)] + pack_tail(tail)
 
 
 def _led(record: bytes, layout: int) -> bytes:

@@ -18,18 +18,19 @@ from streams.core.layout import (
     SLATES_KEPT,
     StateError,
     StateShape,
+    Tail,
     blank,
     chunk_key,
     chunks_of,
-    encode_impressions,
     fixed_size,
-    impressions_of,
     last_offset_of,
     pack_chunk,
+    pack_tail,
     row_type,
     seen_of_chunk,
     shape_of,
     steps_of,
+    tail_of,
     user_key,
 )
 from streams.core.migration import upgraded
@@ -322,11 +323,12 @@ class UserStates:
         packed = self.table[rows]
         ends = (self._fixed + 4 * (packed["seen_count"] % self.shape.chunk)).tolist()
         tails = {}
-        if self.impressions:
-            for place, row in enumerate(rows.tolist()):
-                if found := self.impressions.get(row):
-                    tails[place] = encode_impressions(found)
-                    packed["unlabelled"][place] = any(not entry.revision for entry in found)
+        if self.impressions or self.ties:
+            for place in np.flatnonzero(self.has_open[rows] | self.has_ties[rows]).tolist():
+                row = int(rows[place])
+                found = self.impressions.get(row, [])
+                tails[place] = pack_tail(Tail(found, *self.ties.get(row, NONE)))
+                packed["unlabelled"][place] = any(not entry.revision for entry in found)
         data = packed.tobytes()
         records = self._filled
         self._filled = {}
@@ -358,7 +360,9 @@ class UserStates:
         self.table["unlabelled"][row] = 0
         self.seen_bits[row] = 0
         if len(record) > size + count:
-            self.set_open(row, impressions_of(record))
+            tail = tail_of(record)
+            self.set_open(row, tail.impressions)
+            self.set_ties(row, Ties(tail.follows, tail.friends))
         wanted = chunks_of(record, user_id, self.shape)
         kept = [seen_of_chunk(value) for key in wanted if (value := chunks.get(key)) is not None]
         if kept:

@@ -47,7 +47,7 @@ def tied(ties: Ties, event: Event, author: int, most: int) -> Ties:
 
 
 def _with(keys: Keys, key: int, most: int) -> Keys:
-    return (*_without(keys, key), key)[-most:] if key else keys
+    return (*_without(keys, key), key)[-most:] if key and most else keys
 
 
 def _without(keys: Keys, key: int) -> Keys:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cluster import Outputs, load, outputs
-from benchmarks.driving import Pairs, backlog, drive, wait_for, worker
+from benchmarks.driving import backlog, drive, wait_for, worker
 from benchmarks.pipeline import WARM
 from streams.config import Settings
 from streams.topics import Topics
@@ -37,7 +37,7 @@ def run(
       partitions: of the events; the worker owns all of them, and one is watched.
     """
     with worker("latency", partitions) as settings:
-        saturating = rate or _saturate(settings, backlog(BACKLOG), say)
+        saturating = _saturate(settings, say, rate)
         rows = [_at(settings, share, saturating, seconds, say) for share in shares]
     half = rows[0]
     return {
@@ -46,14 +46,20 @@ def run(
     }  # fmt: skip
 
 
-def _saturate(settings: Settings, events: Pairs, say: Callable[[str], None]) -> float:
-    """Return the rate at which the worker takes events while more of them arrive than it can take."""
-    topics = Topics(settings)
+def _saturate(settings: Settings, say: Callable[[str], None], known: float) -> float:
+    """Return the rate at which the worker takes events while more of them arrive than it can take.
+
+    Args:
+      known: that rate, when it need not be measured; the worker is only warmed up.
+    """
+    topics, events = Topics(settings), backlog(WARM * 2 if known else BACKLOG)
     load(settings, topics.events, events, settings.partitions)
     with outputs(settings, topics.recommendations, settings.partitions) as counter:
         wait_for(lambda: counter.total() >= WARM)
         drained = _rate(counter, lambda: counter.total() >= len(events) - WARM)
         wait_for(lambda: counter.total() >= len(events))
+        if known:
+            return known
         say(f"a backlog is taken at {drained:,.0f} events/s")
         until = time.monotonic() + OVERLOAD_S
         with ThreadPoolExecutor(1) as pool:

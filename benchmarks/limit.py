@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from benchmarks.job import HIDDEN, PARTITIONS, SHAPE, TOP, decode_event, make_pool, make_scorer, make_videos
 from streams.core.behaviour import expand, log_gaps, steps_of
 from streams.core.layout import blank, fixed_size, row_type
-from streams.core.logits import TILE
 from streams.core.plan import Plan, waves_of
 from streams.core.ranking import Ranked
 from streams.core.records import FeedbackRecords, slate_records
 from streams.core.slates import Order
+from streams.core.tiles import TILE, multiply
 from streams.core.top import candidates, in_order, joined
 from streams.publisher import BATCH_BYTES, fill
 
@@ -91,7 +91,7 @@ class Limit:
         padded[: len(queries)] = queries
         parts = []
         for start in range(0, len(queries), TILE):
-            np.matmul(padded[start : start + TILE], keys.T, out=self.tile)
+            multiply(padded[start : start + TILE], keys.T, self.tile)
             parts.append(candidates(self.tile[: len(queries) - start], TOP))
         slots, logits = in_order(joined(parts, TILE), len(queries))
         rows = len(queries)

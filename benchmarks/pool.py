@@ -25,11 +25,11 @@ from model.weights import Weights
 from streams.config import Settings, load_settings
 from streams.configured import make_pool, step_config
 from streams.core.hashing import seeds_of
-from streams.core.logits import TILE, product
 from streams.core.ports import Floats
 from streams.core.ranking import Policy, Ranked
 from streams.core.slates import Order, Slated, rank_slates
 from streams.core.state import UserStates
+from streams.core.tiles import TILE, product
 
 Say = Callable[[str], None]
 SLATES, SEEN, FRESH_MS = 256, 200, 30 * 86_400_000

@@ -72,6 +72,8 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
             quantiles("Event → state", "freshloop_event_to_state_seconds", text="Until the state is durable."),
             quantiles("Event → slate", "freshloop_event_to_slate_seconds", text="Until the slate is acknowledged."),
             quantiles("Published → recommendable", "freshloop_published_to_recommendable_seconds", "5m"),
+            quantiles("Ended → in no slate", "freshloop_ended_to_gone_seconds", "5m",
+                      text="Withdrawn, sold out, over; from the record to the pool."),
             Panel("Feedback → serving model", q(("freshloop:feedback_to_serving_seconds:p99", "p99"),
                   ("time() - max(freshloop_model_made_timestamp_seconds > 0)", "age of the serving version")), "s"),
             heatmap("Event → slate, all of it", "freshloop_event_to_slate_seconds"),

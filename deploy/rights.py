@@ -45,7 +45,7 @@ def rights(settings: Settings) -> dict[str, Rights]:
             read=(one.events, one.videos, one.vectors, one.models, one.workers, one.feedback, one.states),
             write=(one.events, one.recommendations, one.feedback, one.dead_letters, one.states, one.workers,
                    one.erasures, one.receipts, one.models),
-            groups=(settings.app_id,),
+            groups=(one.group,),
             transactions=(f"{one.states}-",),
         ),
         "trainer": Rights(

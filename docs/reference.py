@@ -12,6 +12,7 @@ from mkdocs.structure.files import File, Files
 from prometheus_client import CollectorRegistry
 from typer.main import get_command
 
+from model.content.ingest_metrics import IngestMetrics
 from model.trainer_metrics import TrainerMetrics
 from producers.simulation_metrics import SimulationMetrics
 from streams.command_examples import EXAMPLES
@@ -186,16 +187,17 @@ def _kind(field: dict[str, Any], schema: dict[str, Any]) -> str:
 
 def metrics() -> str:
     """Return the page of the metrics."""
-    worker, trainer, simulator = CollectorRegistry(), CollectorRegistry(), CollectorRegistry()
+    worker, trainer, ingest, simulator = (CollectorRegistry() for _ in range(4))
     WorkerMetrics(worker)
     TrainerMetrics(trainer)
+    IngestMetrics(ingest)
     SimulationMetrics(simulator, ("online",))
     parts = [
         "# Metrics\n\nEvery process serves Prometheus metrics on `FRESHLOOP_HTTP_HOST`: workers from "
-        "`FRESHLOOP_METRICS_PORT` on, the trainer 50 above, the simulator where `--metrics-port` says. No label names "
-        "a user or a video. Alerts on them are in the [runbook](../runbook.md).\n"
+        "`FRESHLOOP_METRICS_PORT` on, the trainer 50 and ingest 60 above, the simulator where `--metrics-port` says. "
+        "No label names a user or a video. Alerts on them are in the [runbook](../runbook.md).\n"
     ]
-    for title, registry in (("Worker", worker), ("Trainer", trainer), ("Simulator", simulator)):
+    for title, registry in (("Worker", worker), ("Trainer", trainer), ("Ingest", ingest), ("Simulator", simulator)):
         parts.append(f"## {title}\n\n| metric | kind | labels | |\n|---|---|---|---|")
         parts += [f"| `{name}` | {kind} | {labels} | {text} |" for name, kind, labels, text in _described(registry)]
         parts.append("")

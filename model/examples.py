@@ -7,7 +7,7 @@ users (least recently heard of first), steps per user, and examples (oldest firs
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,7 @@ class Limits:
       users, steps, examples: users known, newest steps of each, newest examples of all.
       videos: videos known; beyond it those go that are neither referred to nor among the newest half.
       provisional, explored: weights of an example without outcome, and of an explored slot, against 1.
+      profile_users: users who must have a word in their profile before anything is learned of it.
     """
 
     users: int = 20_000
@@ -40,6 +41,7 @@ class Limits:
     videos: int = 200_000
     provisional: float = 0.5
     explored: float = 1.0
+    profile_users: int = 10
 
 
 class Examples:
@@ -56,6 +58,7 @@ class Examples:
       reserved: bool [C]; no version is ever trained on it. `trained` tells then that a version was accepted that
         learned from its neighbours.
       fresh: slots whose present label no version has learned from, as the keys of a dict, in order of arrival.
+      profiles: keys of their profile by row, of users whose steps are known from the first one on.
       records, duplicates: records taken in, duplicates included, and the duplicates among them.
     """
 
@@ -64,6 +67,8 @@ class Examples:
         self.records = 0
         self.duplicates = 0
         self._rows: OrderedDict[str, int] = OrderedDict()
+        self.profiles: dict[int, tuple[int, ...]] = {}
+        self._profile_users: Counter[int] = Counter()
         self._free_rows: list[int] = []
         self.step_count = np.zeros(0, np.int64)
         self.forgotten = np.zeros(0, np.int64)  # [R] offset up to which steps were dropped, -1 for none
@@ -96,6 +101,8 @@ class Examples:
         self.records += 1
         row = self._row(record.user_id)
         video = self.catalogue.index(record.video_id)
+        if record.profile:
+            self._tell(row, record)
         stepped = record.stepped and self._step(row, record, video)
         key = key64(record.impression_id)
         slot = self._slot_of.get(key)
@@ -173,6 +180,7 @@ class Examples:
         steps = int(self.step_count[row])
         self.step_count[row] = 0
         self.step_offset[row], self.step_video[row], self.step_behaviour[row] = 0, 0, 0
+        self._tell_nothing(row)
         self._free_rows.append(row)
         return {"steps": steps, "examples": len(mine)}
 
@@ -180,6 +188,30 @@ class Examples:
     def user_ids(self) -> list[str]:
         """Users that have a row."""
         return list(self._rows)
+
+    def profile_of(self, row: int) -> tuple[int, ...]:
+        """Return the profile that a user's first kept step began with; empty where that is not known."""
+        return self.profiles.get(row, ()) if self.forgotten[row] < 0 else ()
+
+    def shared(self, keys: Ints) -> Ints:
+        """Return those keys that enough users have for something to be learned of them."""
+        least = self.limits.profile_users
+        return np.array([key for key in keys.tolist() if self._profile_users[key] >= least], np.int64)
+
+    def _tell(self, row: int, record: Feedback) -> None:
+        """Take in the profile of a user who had made no step; of one whose steps are known it was told before."""
+        if self.step_count[row] and record.offset > self.step_offset[row, 0]:
+            return
+        if self.profiles.get(row) != record.profile:
+            self._tell_nothing(row)
+            self.profiles[row] = record.profile
+            self._profile_users.update(record.profile)
+
+    def _tell_nothing(self, row: int) -> None:
+        for key in self.profiles.pop(row, ()):
+            self._profile_users[key] -= 1
+            if not self._profile_users[key]:
+                del self._profile_users[key]
 
     def replay(self, count: int, rng: np.random.Generator) -> Ints:
         """Draw up to `count` distinct examples that a version has learned from and that are not new again."""
@@ -247,6 +279,7 @@ class Examples:
             if row == len(self.step_count):
                 self._grow()
         self._rows[user_id] = row
+        self._tell_nothing(row)
         self.step_count[row], self.forgotten[row] = 0, -1
         self.life[row] += 1
         return row

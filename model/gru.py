@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from streams.core.logits import TILE, product
 from streams.core.ports import Floats
-
-
-def padded(rows: Floats) -> Floats:
-    """Return `rows` [B, W] filled up with zeros to a multiple of the tile, so that every vector operation is whole."""
-    short = -len(rows) % TILE
-    if not short:
-        return np.ascontiguousarray(rows)
-    return np.concatenate([rows, np.zeros((short, rows.shape[1]), np.float32)])
+from streams.core.tiles import padded, product
 
 
 def dense(rows: Floats, kernel: Floats, bias: Floats) -> Floats:

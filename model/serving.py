@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from model.config import ModelConfig
 from model.features import content, features, residuals
-from model.gru import dense, gru_step, padded
+from model.first import first_hidden
+from model.gru import dense, gru_step
 from model.heads import make_head
 from model.modalities import inputs, unpacked
 from model.terms import terms
 from streams.core.events import Video
 from streams.core.ports import Floats, Known
+from streams.core.tiles import padded
 
 
 class NumpyScorer:
@@ -65,6 +67,10 @@ class NumpyScorer:
         weights = self._weights
         inputs = np.concatenate([vectors, behaviour], axis=1)
         return gru_step(hidden, inputs, weights["gru.kernel"], weights["gru.recurrent"], weights["gru.bias"])
+
+    def first(self, profiles: Sequence[Sequence[int]]) -> Floats:
+        """Return the hidden states [B, H] that users with these profile keys begin with."""
+        return first_hidden(profiles, self._weights, self.hidden_size)
 
     def users(self, hidden: Floats) -> Floats:
         """Return user vectors [B, E] of hidden states [B, H]."""

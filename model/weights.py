@@ -24,6 +24,7 @@ Weights = dict[str, NDArray[Any]]
 Start = Literal["zeros", "glorot", "orthogonal", "small"]
 
 TABLES = ("author", "tag", "music", "video")
+OPTIONAL = "profile"  # a table left out where it has no rows: weights without profiles stay as they were
 ROWS = -1  # in a shape: any number, the same for keys and rows of a table
 _SMALL = 0.1  # standard deviation of the heads' vectors: version 0 orders videos, and learning soon outweighs it
 
@@ -77,13 +78,19 @@ def specs(config: ModelConfig) -> dict[str, Spec]:
         width = e + 1 if name == "video" else config.category_size
         found[f"table.{name}.keys"] = Spec((ROWS,), dtype="int64")
         found[f"table.{name}.rows"] = Spec((ROWS, width))
+    found[f"table.{OPTIONAL}.keys"] = Spec((ROWS,), dtype="int64")
+    found[f"table.{OPTIONAL}.rows"] = Spec((ROWS, h))
     return found
+
+
+def _left_out(name: str) -> bool:
+    return name.startswith(f"table.{OPTIONAL}.")
 
 
 def initial(config: ModelConfig) -> Weights:
     """Return the weights of version 0, the same for the same configuration; tables have no rows."""
     rng = np.random.default_rng(config.seed)
-    weights = {name: _start(spec, rng) for name, spec in specs(config).items()}
+    weights = {name: _start(spec, rng) for name, spec in specs(config).items() if not _left_out(name)}
     with_prior(weights, config)
     return weights
 
@@ -128,12 +135,13 @@ def check(weights: Mapping[str, NDArray[Any]], config: ModelConfig) -> None:
     Raises:
       WeightsError: a name is missing or unknown, a shape or dtype differs, a value is not finite, keys do not ascend.
     """
-    wanted = specs(config)
+    told = any(map(_left_out, weights))
+    wanted = {name: spec for name, spec in specs(config).items() if told or not _left_out(name)}
     for name in sorted(wanted.keys() ^ weights.keys()):
         raise WeightsError("shape", f"{name} is {'missing' if name in wanted else 'unknown'}")
     for name, spec in wanted.items():
         _check_one(name, spec, weights[name])
-    for name in TABLES:
+    for name in (*TABLES, OPTIONAL) if told else TABLES:
         keys, rows = weights[f"table.{name}.keys"], weights[f"table.{name}.rows"]
         if len(keys) != len(rows):
             raise WeightsError("shape", f"table.{name} has {len(keys)} keys and {len(rows)} rows")

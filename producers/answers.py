@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from producers.behaviour import Outcomes
 from producers.feeds import Shown
-from streams.core.events import Event, EventType
+from streams.core.events import Event, EventType, Kind
 
 
 class Answer(NamedTuple):
@@ -19,18 +19,20 @@ class Answer(NamedTuple):
     reactions: tuple[EventType, ...]
     together: bool
     late: bool
+    kind: Kind = Kind.VIDEO
 
 
-def reactions_of(outcomes: Outcomes, index: int) -> tuple[EventType, ...]:
-    """Return the reactions of one exposure, in a fixed order."""
+def reactions_of(outcomes: Outcomes, index: int, kind: Kind = Kind.VIDEO) -> tuple[EventType, ...]:
+    """Return the reactions of one exposure, in a fixed order; only products are bought."""
     flags = (
         (outcomes.liked, EventType.LIKE),
         (outcomes.shared, EventType.SHARE),
         (outcomes.commented, EventType.COMMENT),
         (outcomes.followed, EventType.FOLLOW),
         (outcomes.hidden, EventType.HIDE),
+        (outcomes.bought & (kind is Kind.PRODUCT), EventType.PURCHASE),
     )
-    return tuple(kind for flag, kind in flags if flag[index])
+    return tuple(reaction for flag, reaction in flags if flag[index])
 
 
 class Writer:
@@ -65,16 +67,17 @@ class Writer:
         )
 
     def outcome(self, user_id: str, answer: Answer, video_id: str, duration_ms: int, now_ms: int) -> list[Event]:
-        """Return what the viewer did: a watch or a skip, and its reactions within it or after it."""
-        shown = answer.shown
+        """Return what the viewer did: a watch, a visit or a skip, and its reactions within it or after it."""
+        shown, is_room = answer.shown, answer.kind is Kind.LIVE
+        held = EventType.LIVE_ENTER if is_room else EventType.WATCH
         first = Event(
             event_id=self._next(),
             user_id=user_id,
-            type=EventType.SKIP if answer.skipped else EventType.WATCH,
+            type=EventType.SKIP if answer.skipped else held,
             event_time_ms=now_ms,
             video_id=video_id,
             watch_ms=round(answer.watch_ratio * duration_ms),
-            duration_ms=duration_ms,
+            duration_ms=None if is_room else duration_ms,
             actions=answer.reactions if answer.together else (),
             slate_id=shown.slate_id,
             position=shown.position,

@@ -20,8 +20,8 @@ from streams.core.hashing import draws, mix64, uniforms
 Floats = NDArray[np.floating[Any]]  # float64, or float32 where an oracle ranks thousands of videos
 Bools = NDArray[np.bool_]
 
-UNIFORMS = 7  # one per decision below; the names are their columns
-_WATCH, _LIKE, _SHARE, _COMMENT, _FOLLOW, _HIDE, _TOGETHER = range(UNIFORMS)
+UNIFORMS = 8  # one per decision below; the names are their columns
+_WATCH, _LIKE, _SHARE, _COMMENT, _FOLLOW, _HIDE, _TOGETHER, _BUY = range(UNIFORMS)
 
 
 class Stream(IntEnum):
@@ -41,6 +41,7 @@ class Outcomes:
       liked, shared, commented, followed: reactions.
       skipped: swiped away; hidden: and asked not to be shown it again.
       together: reactions travel within the outcome instead of after it.
+      bought: where it is a product.
     """
 
     watch_ratio: Floats
@@ -51,6 +52,7 @@ class Outcomes:
     skipped: Bools
     hidden: Bools
     together: Bools
+    bought: Bools
 
     @property
     def reward(self) -> Floats:
@@ -59,7 +61,7 @@ class Outcomes:
 
 
 def exposure_uniforms(seed: int, viewers: NDArray[np.int64], videos: NDArray[np.int64]) -> Floats:
-    """Return uniforms [B, 7], a pure function of seed, viewer number [B] and video number [B].
+    """Return uniforms [B, 8], a pure function of seed, viewer number [B] and video number [B].
 
     The same viewer meets the same video with the same luck in every arm, whenever it happens.
     """
@@ -102,7 +104,7 @@ def behave(match: Floats, quality: Floats, log_length: Floats, u: Floats, p: Beh
 
     Args:
       match, quality, log_length: [B], as in `hazard`.
-      u: [B, 7] uniforms in [0, 1).
+      u: [B, 8] uniforms in [0, 1).
     """
     ratio = -np.log1p(-u[:, _WATCH]) / hazard(match, quality, log_length, p)
     tendency = like_chance(match, quality, p)
@@ -118,4 +120,5 @@ def behave(match: Floats, quality: Floats, log_length: Floats, u: Floats, p: Beh
         skipped=skipped,
         hidden=skipped & (u[:, _HIDE] < p.hide * (1.0 - tendency)),
         together=u[:, _TOGETHER] < p.together,
+        bought=attentive & (u[:, _BUY] < p.buy * tendency),
     )

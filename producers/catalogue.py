@@ -144,6 +144,12 @@ class Catalogue:
         self.version += 1
         return self.video_id(number)
 
+    def revive(self, number: int) -> None:
+        """Mark a video as live that was not."""
+        self.live[number] = True
+        self.live_count += 1
+        self.version += 1
+
     def _make(self, now_ms: int, author: int | None = None, tag: int | None = None) -> Video:
         p, rng = self._p, self._rng
         who = int(self.authors.draw(rng, 1)[0]) if author is None else author

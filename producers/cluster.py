@@ -12,6 +12,7 @@ from kafka.errors import KafkaError
 from streams.config import Settings
 from streams.reading import read_until, reader
 from streams.security import kafka_options
+from streams.topics import Topics
 
 
 class Cluster:
@@ -51,7 +52,7 @@ class Cluster:
 
     def workers(self) -> int | None:
         """Return how many workers are in the group; None when the cluster does not say (yet)."""
-        group = self._settings.app_id
+        group = Topics(self._settings).group
         try:
             return len(self._admin.describe_groups([group])[group]["members"])
         except KafkaError:
@@ -59,7 +60,7 @@ class Cluster:
 
     def committed(self, topic: str) -> dict[int, int]:
         """Return the offsets that the workers' group committed, by partition; empty when the cluster does not say."""
-        group = self._settings.app_id
+        group = Topics(self._settings).group
         try:
             found = self._admin.list_group_offsets([group])[group]
         except KafkaError:

@@ -75,6 +75,19 @@ class BehaviourParameters(_Section, frozen=True):
     skip_below: Chance
     hide: Chance
     together: Chance
+    buy: Chance = 0.5
+
+
+class GoodsParameters(_Section, frozen=True):
+    """Products and live rooms, where there are any."""
+
+    price: tuple[Positive, Positive] = (5.0, 200.0)
+    currency: str = "EUR"
+    stock: tuple[Count, Count] = (1, 8)
+    restock_s: Positive = 60.0
+    room_s: Positive = 90.0
+    heartbeat_s: Positive = 5.0
+    audience: Positive = 40.0
 
 
 class PaceParameters(_Section, frozen=True):
@@ -108,6 +121,7 @@ class Parameters(_Section, frozen=True):
     behaviour: BehaviourParameters
     pace: PaceParameters
     social: SocialParameters
+    goods: GoodsParameters = GoodsParameters()
 
 
 def load_parameters(path: Path = DEFAULT) -> Parameters:
@@ -131,7 +145,7 @@ def load_parameters(path: Path = DEFAULT) -> Parameters:
 def _ranges(parameters: Parameters) -> list[tuple[str, tuple[float, float]]]:
     return [
         (f"{section}.{name}", value)
-        for section in ("catalogue", "viewers", "pace")
+        for section in ("catalogue", "viewers", "pace", "goods")
         for name, value in msgspec.structs.asdict(getattr(parameters, section)).items()
         if isinstance(value, tuple) and len(value) == 2 and all(isinstance(end, int | float) for end in value)
     ]

@@ -223,7 +223,7 @@ class Replay:
                 session.send_first(events)
             elif not self._options.coming:
                 self._view.say(
-                    f"no worker reads {self._topics.events} in group {self._settings.app_id}; start one with "
+                    f"no worker reads {self._topics.events} in group {self._topics.group}; start one with "
                     "'freshloop worker', or say --workers 1"
                 )
             session.send_events(events, self._options.speed)

@@ -18,6 +18,7 @@ from producers.view import Bar, View
 from streams.admin import create_topics, require_topics
 from streams.clock import Clock
 from streams.config import ConfigError, Settings, load_settings
+from streams.topics import Topics
 
 INCOMPLETE = 3  # exit code: patience ended
 NOT_ONCE = 1  # exit code: everything is accounted for, and something is off
@@ -155,7 +156,7 @@ def _replay(
     if not result.complete:
         view.say(
             f"nothing was applied for {options.patience_s:.0f} s: look whether a worker runs in group "
-            f"{settings.app_id}, and at the end of its log"
+            f"{Topics(settings).group}, and at the end of its log"
         )
     view.say(f"{result.sentence} ({result.seconds} s)")
     print(json.dumps(asdict(result)) if as_json else _table(asdict(result)))

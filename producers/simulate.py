@@ -36,6 +36,7 @@ class Options:
     Attributes:
       rate: events per second; reached evenly over the first `ramp_s` seconds.
       videos: the initial catalogue; publish_rate: videos per second after it.
+      products, rooms: shares of the videos that are products and live rooms.
       seconds: the run ends by itself after this; None: it does not.
       summary: a file that is kept up to date.
     """
@@ -50,6 +51,8 @@ class Options:
     seconds: float | None = None
     measure_from: str = "start"
     jump_at_s: float | None = None
+    products: float = 0.0
+    rooms: float = 0.0
     summary: Path | None = None
 
     def rate_after(self, seconds: float) -> float:
@@ -89,6 +92,8 @@ class Simulator:
             jump_at_s=options.jump_at_s,
             measure_from=options.measure_from,
             rename=pseudonyms(settings),
+            products=options.products,
+            rooms=options.rooms,
         )
         self.world = Simulation(parameters, setup)
         self._parameters = parameters
@@ -126,7 +131,9 @@ class Simulator:
 
     def _publish(self, outbox: Outbox) -> None:
         """Withdraw what earlier simulations left, and publish the initial catalogue."""
-        videos = self.world.catalogue.open(self._options.videos, self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        plain = self.world.catalogue.open(self._options.videos, now_ms)
+        videos = [self.world.goods.made_of(video, now_ms) for video in plain]
         mine = {video.video_id for video in videos}
         left = [video_id for video_id in leftovers(self._settings) if video_id not in mine]
         if left:
@@ -143,7 +150,9 @@ class Simulator:
         start_ms = self._clock.now_ms()
         self.world.begin(start_ms)
         catalogue, parameters = self.world.catalogue, self._parameters.catalogue
-        self._studio = Studio(catalogue, parameters, options.publish_rate, self._settings.pool_capacity, start_ms)
+        self._studio = Studio(
+            catalogue, parameters, options.publish_rate, self._settings.pool_capacity, start_ms, self.world.goods
+        )
         tokens, last, told = 0.0, begin, begin
         now_ms = start_ms
         while not self.stopping:
@@ -194,6 +203,11 @@ class Simulator:
             "videos": world.catalogue.count,
             "videos_published": self._studio.published,
             "videos_withdrawn": self._studio.withdrawn,
+            "products_bought": world.goods.sold,
+            "products_sold_out": world.goods.sold_out,
+            "products_restocked": world.goods.restocked,
+            "rooms_entered": world.goods.visits,
+            "rooms_ended": world.goods.ended,
             "slates": inbox.count,
             "slates_unreadable": world.feeds.bad,
             "positions_unknown": world.feeds.unknown,

@@ -45,6 +45,8 @@ def simulate(
     ] = From.START,
     ramp: Annotated[float, typer.Option(min=0.0, help="The rate is reached evenly over so many seconds.")] = 0.0,
     jump_at: Annotated[float | None, typer.Option(min=0.0, help="Every taste jumps after so many seconds.")] = None,
+    products: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the videos that are products.")] = 0.0,
+    rooms: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of them that are live rooms.")] = 0.0,
     parameters: Annotated[Path, typer.Option(help="The world's parameters (TOML).")] = DEFAULT,
     summary: Annotated[Path | None, typer.Option(help="A JSON file that is kept up to date.")] = None,
     metrics_port: Annotated[int, typer.Option(min=0, max=65535, help="Port for Prometheus; 0: none.")] = 0,
@@ -66,10 +68,14 @@ def simulate(
         measure_from=measure_from.value,
         ramp_s=ramp,
         jump_at_s=jump_at,
+        products=products,
+        rooms=rooms,
         summary=summary,
     )
     if options.measure_from == From.FROZEN and not {"online", "frozen"} <= set(options.arms):
         raise ConfigError("--measure-from frozen needs the arms online and frozen (--arms online,frozen)")
+    if products + rooms > 1.0:
+        raise ConfigError("--products and --rooms are shares of the same videos: together 1 at most")
     if summary is not None and not summary.absolute().parent.is_dir():
         raise ConfigError(f"the folder of --summary {summary} is not there")
     world = load_parameters(parameters)
@@ -145,6 +151,11 @@ def describe(summary: dict[str, Any]) -> str:
         f"{summary['outcomes']} outcomes ({summary['late']} late), {summary['missing_outcomes']} without one",
         f"{summary['slates']} slates; {summary['videos']} videos, {summary['videos_withdrawn']} withdrawn",
     ]
+    if summary.get("products_bought") or summary.get("rooms_entered"):
+        lines.append(
+            "{products_bought} products bought, {products_sold_out} sold out, {products_restocked} came back; "
+            "{rooms_entered} visits of live rooms, {rooms_ended} rooms ended".format(**summary)
+        )
     if summary["event_to_slate_ms"]["count"]:
         lines.append("event to slate {p50} ms (p99 {p99} ms), as viewers see it".format(**summary["event_to_slate_ms"]))
     for arm in summary["arms"]:

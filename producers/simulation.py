@@ -19,13 +19,14 @@ from producers.behaviour import Outcomes, Stream, behave, expected_reward, expos
 from producers.catalogue import Catalogue, Floats
 from producers.circles import Circles
 from producers.feeds import Feeds, Mailbox, Shown
+from producers.goods import Goods
 from producers.measures import Measures
 from producers.oracle import Oracle
 from producers.parameters import Parameters
 from producers.sessions import Sessions
 from producers.versions import VersionsSeen
 from producers.viewers import Viewers
-from streams.core.events import Event, EventType
+from streams.core.events import Event, EventType, Kind
 from streams.pseudonyms import Rename
 
 ONLINE = "online"
@@ -41,6 +42,7 @@ class Setup:
       label_window_ms, fresh_ms: as the workers have them.
       jump_at_s: when every taste jumps, in seconds from the start.
       rename: gives a viewer the name that is known inside.
+      products, rooms: shares of the videos that become products and live rooms.
       measure_from: `start`, or `frozen`: once the frozen arm's version is older than the online arm's.
     """
 
@@ -53,6 +55,8 @@ class Setup:
     jump_at_s: float | None = None
     measure_from: str = "start"
     rename: Rename = str
+    products: float = 0.0
+    rooms: float = 0.0
 
 
 class Simulation:
@@ -66,6 +70,7 @@ class Simulation:
         self.parameters, self.setup = parameters, setup
         self.start_ms = 0
         self.catalogue = Catalogue(parameters.catalogue, parameters.dimension, setup.seed)
+        self.goods = Goods(self.catalogue, parameters.goods, setup.products, setup.rooms, setup.seed)
         topics = self.catalogue.tags.vectors
         self.viewers = Viewers(parameters.viewers, setup.viewers, topics, setup.seed, setup.jump_at_s)
         everyone = np.arange(setup.viewers)
@@ -156,6 +161,10 @@ class Simulation:
         self.counts["outcomes"] += 1
         self.counts["reactions"] += len(answer.reactions)
         self.counts["late"] += answer.late
+        if EventType.PURCHASE in answer.reactions:
+            self.goods.bought(number)
+        if answer.kind is Kind.LIVE and not answer.skipped:
+            self.goods.entered(number)
         return events
 
     def _ready(
@@ -253,14 +262,16 @@ class Simulation:
         delay_ms = 1000 * between(pace.play_s, u[0])
         if late:
             delay_ms = self.setup.label_window_ms * between(pace.late_by, u[3])
+        kind = self.goods.kind(shown.number)
         answer = Answer(
             copy,
             shown,
             float(outcomes.watch_ratio[index]),
             bool(outcomes.skipped[index]),
-            reactions_of(outcomes, index),
+            reactions_of(outcomes, index, kind),
             bool(outcomes.together[index]),
             late,
+            kind,
         )
         self._owed_count += 1
         heapq.heappush(self._owed, (now_ms + round(delay_ms), self._owed_count, answer))

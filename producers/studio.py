@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from producers.catalogue import Catalogue
+from producers.goods import Goods
 from producers.parameters import CatalogueParameters
 from streams.core.events import Video
 
@@ -15,12 +16,19 @@ class Studio:
     Args:
       rate: videos per second.
       most: live videos at most; beyond it the oldest is withdrawn.
+      goods: what some videos become; None: nothing.
     """
 
     def __init__(
-        self, catalogue: Catalogue, parameters: CatalogueParameters, rate: float, most: int, start_ms: int
+        self,
+        catalogue: Catalogue,
+        parameters: CatalogueParameters,
+        rate: float,
+        most: int,
+        start_ms: int,
+        goods: Goods | None = None,
     ) -> None:
-        self._catalogue, self._p = catalogue, parameters
+        self._catalogue, self._p, self._goods = catalogue, parameters, goods
         self._rate, self._most = rate, most
         self._last_ms = start_ms
         self._owed = 0.0
@@ -36,10 +44,14 @@ class Studio:
         while self._owed >= 1.0:
             self._owed -= 1.0
             changes.extend(self._publish(now_ms))
+        if self._goods is not None:
+            changes.extend(self._goods.tick(now_ms))
         return changes
 
     def _publish(self, now_ms: int) -> list[Change]:
         video = self._catalogue.publish(now_ms)
+        if self._goods is not None:
+            video = self._goods.made_of(video, now_ms)
         self.published += 1
         ended: list[str] = []
         self._withdrawals += self._p.withdrawn

@@ -171,7 +171,7 @@ def leave_group(settings: Settings, instance: str) -> None:
     try:
         with admin_client(settings) as client:
             member = MemberToRemove(group_instance_id=instance, reason="the worker was stopped")
-            client.remove_group_members(settings.app_id, [member])
+            client.remove_group_members(Topics(settings).group, [member])
     except ConfigError as error:
         log.info("the worker did not leave its group at once: %s", error)
 

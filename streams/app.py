@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import faust
 from faust.types import TP
@@ -23,6 +23,7 @@ class FreshloopApp(faust.App):
 
     async def on_start(self) -> None:
         """Connect the worker before the first assignment."""
+        cast(BatchConsumer, self.consumer).on_fatal = die  # type: ignore[method-assign]  # a slot for this
         await super().on_start()
         await self.freshloop_worker.start()
 
@@ -39,7 +40,7 @@ class FreshloopApp(faust.App):
 def make_app(settings: Settings, worker: Worker) -> FreshloopApp:
     """Return the app that drives `worker`. The settings are those of `docs/adr/0001`, each for a measured reason."""
     app = FreshloopApp(
-        settings.app_id,
+        worker.topics.group,
         broker=[f"kafka://{server}" for server in settings.bootstrap.split(",")],
         broker_credentials=faust_credentials(settings),
         datadir=str(settings.data_dir / "faust"),
@@ -74,7 +75,6 @@ def make_app(settings: Settings, worker: Worker) -> FreshloopApp:
     @app.on_rebalance_complete.connect
     async def recover(sender: Any, /, *args: Any, signal: Any, **kwargs: Any) -> None:
         consumer: Any = app.consumer
-        consumer.on_overslept = die
         consumer.start_positions = lambda committed: _start_positions(worker, consumer, committed)
         mine = {tp.partition for tp in consumer.assignment() if tp.topic == worker.topics.events}
         await _or_die(worker.take_over(mine))

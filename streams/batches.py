@@ -72,8 +72,15 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
         while True:
             await asyncio.sleep(0.25)
             if slept := self.overslept_s():
-                cast(BatchConsumer, self.consumer).on_overslept(Overslept(slept))
+                cast(BatchConsumer, self.consumer).on_fatal(Overslept(slept))
             self._beat_at = monotonic()
+            if (error := self._left_group()) is not None:
+                cast(BatchConsumer, self.consumer).on_fatal(error)
+
+    def _left_group(self) -> BaseException | None:
+        """Return what ended the membership in the group: aiokafka says so to those who poll, and none of us may."""
+        task = getattr(getattr(self._consumer, "_coordinator", None), "_coordination_task", None)
+        return task.exception() if task is not None and task.done() and not task.cancelled() else None
 
     def new_epoch(self) -> None:
         """Make every batch fetched so far stale."""
@@ -146,8 +153,8 @@ class BatchConsumer(Consumer):
     start_positions: StartPositions
 
     @staticmethod
-    def on_overslept(error: Exception) -> None:
-        """Called in another thread when the process was stopped for longer than its session; set by the worker."""
+    def on_fatal(error: BaseException) -> None:
+        """Called in another thread when this worker is no member of its group any more; set by the app."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.logits import product
 from streams.core.pool import Indexing
 from streams.core.ports import Floats
+from streams.core.tiles import product
 
 Ints = NDArray[np.int64]
 

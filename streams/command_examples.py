@@ -26,6 +26,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "trainer": ("freshloop trainer", "FRESHLOOP_TRAIN_EXAMPLES=20000 freshloop trainer --loglevel debug"),
     "simulate": (
         "freshloop simulate --for 60",
+        "freshloop simulate --products 0.1 --rooms 0.05 --for 60",
         "freshloop simulate --arms online,frozen,popular,random --rate 1000 --json",
     ),
     "collect": (
@@ -68,6 +69,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "bench pool": ("freshloop bench pool --json", "freshloop bench pool --sizes 1000,100000 --rounds 3"),
     "bench train": ("freshloop bench train --examples 12000 --rounds 3 --json",),
     "bench swap": ("freshloop bench swap --swaps 4 --json",),
+    "ingest": ("freshloop ingest", "freshloop ingest --part 1/2"),
     "embed": ("freshloop embed clip.mp4 other.mp4", "freshloop embed --halves clip.mp4 other.mp4 --json"),
     "content train": ("freshloop content train --creators 300 --steps 600",),
     "content evaluate": ("freshloop content evaluate --topics 16 --seed 77 --json",),

@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from streams import failpoints
+from streams.quotas import parse_quotas
 
 CONFIG_FILE = "freshloop.toml"
 
@@ -93,7 +94,9 @@ class Settings(BaseSettings):
 
     # Stream
     app_id: str = Field(
-        "freshloop", pattern=r"^[a-zA-Z0-9._-]{1,64}$", description="Consumer group of the workers; names their states."
+        "freshloop",
+        pattern=r"^[a-zA-Z0-9._-]{1,64}$",
+        description="Behind the prefix, the consumer group of the workers; names their states.",
     )
     poll_records: Annotated[int, Field(ge=1, le=10_000)] = Field(2000, description="Most records in one poll.")
     in_flight: Annotated[int, Field(ge=1, le=64)] = Field(16, description="Batches whose writes may be unacknowledged.")
@@ -116,6 +119,13 @@ class Settings(BaseSettings):
     author_cap: Count = Field(3, description="Most videos of one author in a slate.")
     exploration: Share = Field(0.1, description="Share of a slate's positions given to uniformly drawn videos.")
     fresh_hours: Annotated[float, Field(gt=0)] = Field(720.0, description="A video is fresh for this long.")
+    product_fresh_hours: Annotated[float, Field(gt=0)] = Field(
+        8760.0, description="A product is fresh for this long, unless it is sold out."
+    )
+    live_fresh_s: Seconds = Field(30.0, description="A live room leaves when its record was not published for so long.")
+    quotas: str = Field(
+        "", description="Least and most positions of a slate by kind, as 'product:0-2,live:1-3'; empty: no limits."
+    )
     pool_capacity: Annotated[int, Field(ge=8, le=2_000_000)] = Field(16_384, description="Most videos in the pool.")
     index_from: Annotated[int, Field(ge=0)] = Field(
         5_000, description="From so many videos on a pool of over 34,816 slots finds candidates by an index; 0: never."
@@ -167,6 +177,15 @@ class Settings(BaseSettings):
     train_seconds: Seconds = Field(20.0, description="or after this time, whichever comes first.")
     train_minimum: Count = Field(500, description="No round with fewer examples than this.")
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(0.0005, description="Adam's step size.")
+    user_clip: Annotated[float, Field(ge=0)] = Field(
+        8.0, description="Largest norm of the gradient that one user brings to a training step; 0 bounds nothing."
+    )
+    noise: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="Standard deviation of noise in training, in units of user_clip; 0 adds none (see privacy)."
+    )
+    privacy_delta: Annotated[float, Field(gt=0, lt=1)] = Field(
+        1e-6, description="Delta of the epsilon in manifests, where there is noise; below one in the number of users."
+    )
     train_passes: Annotated[int, Field(ge=1, le=20)] = Field(2, description="Times that a round sees its new examples.")
     replay: Annotated[float, Field(ge=0, le=10)] = Field(1.0, description="Older examples beside each new one.")
     held_back: Annotated[float, Field(gt=0, le=0.5)] = Field(
@@ -212,6 +231,12 @@ class Settings(BaseSettings):
             raise ValueError(f"a key has at least {LEAST_KEY} characters")
         return value
 
+    @field_validator("quotas")
+    @classmethod
+    def _quotas(cls, value: str) -> str:
+        parse_quotas(value)
+        return value
+
     @field_validator("brokers")
     @classmethod
     def _brokers(cls, value: str) -> str:
@@ -229,8 +254,12 @@ class Settings(BaseSettings):
             raise ValueError("experiment_shares must not exceed 1 together")
         if self.slate_minimum > self.slate_size:
             raise ValueError("slate_minimum must not exceed slate_size")
+        if sum(least for least, _ in parse_quotas(self.quotas).values()) > self.slate_size:
+            raise ValueError("the least positions of all kinds in quotas must not exceed slate_size together")
         if self.kafka_security.startswith("SASL") and not (self.kafka_user and self.kafka_password):
             raise ValueError("SASL needs kafka_user and kafka_password")
+        if self.noise and not self.user_clip:
+            raise ValueError("noise needs user_clip: what is not bounded cannot be hidden")
         if self.broker_port == self.controller_port:
             raise ValueError("broker_port and controller_port must differ")
         return self

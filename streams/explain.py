@@ -21,6 +21,7 @@ from streams.core.graph import TagPairs
 from streams.core.lifts import LiftConfig, Social, lifts_of
 from streams.core.pool import FreshPool
 from streams.core.ports import Floats, Known, Scorer
+from streams.core.profile import first_states
 from streams.core.state import UserStates
 from streams.core.ties import NONE, Ties
 from streams.paths import ground, paths
@@ -47,6 +48,7 @@ class History:
       hidden: [1, H]; valid with `model_version`.
       keys: [T] video keys of the recent steps, oldest first.
       behaviour: [T, F] inputs of these steps.
+      profile: keys of the user's profile, as long as the state begins with it.
       ties: whom the user follows and knows.
     """
 
@@ -59,6 +61,7 @@ class History:
     open_impressions: int
     keys: NDArray[np.int64]
     behaviour: Floats
+    profile: tuple[int, ...] = ()
     ties: Ties = NONE
 
 
@@ -78,6 +81,7 @@ def history(states: UserStates, user_id: str) -> History:
         open_impressions=len(states.impressions.get(row, ())),
         keys=state["recent_videos"][order],
         behaviour=expand(state["recent_numbers"][order], state["recent_flags"][order]),
+        profile=states.profiles.get(row, ()) if steps <= recent else (),
         ties=states.ties.get(row, NONE),
     )
 
@@ -97,7 +101,7 @@ def explain(
       social: what ties add to scores; tags: which of them go together; without them there are fewer paths.
     """
     slots = pool.slots_of_keys(state.keys)
-    trail = replay(scorer, pool, slots, state.behaviour)
+    trail = replay(scorer, pool, slots, state.behaviour, state.profile)
     hidden = state.hidden if state.model_version == scorer.version and state.steps else trail[-1:]
     return {
         "model_version": scorer.version,
@@ -113,11 +117,12 @@ def explain(
             "friends": len(state.ties.friends),
             "norm": round(float(np.linalg.norm(hidden)), 4),
             "rests_on": len(state.keys),
+            "profile_words": len(state.profile),
         },
         "events": [_event(pool, int(slot), row) for slot, row in zip(slots, state.behaviour, strict=True)],
         "slate": _slate(slate, scorer, state) if slate else None,
         "items": _with_paths(
-            _items(slate, hidden, slots, state.behaviour, pool, scorer),
+            _items(slate, hidden, slots, state, pool, scorer),
             slate,
             state,
             social or Social(LiftConfig(), pool),
@@ -129,20 +134,24 @@ def explain(
     }
 
 
-def replay(scorer: Scorer, pool: FreshPool, slots: NDArray[np.int64], behaviour: Floats) -> Floats:
-    """Return hidden states [T + 1, H] before the first and after each of T recent steps, from nothing."""
+def replay(
+    scorer: Scorer, pool: FreshPool, slots: NDArray[np.int64], behaviour: Floats, profile: tuple[int, ...] = ()
+) -> Floats:
+    """Return hidden states [T + 1, H] before the first and after each of T recent steps, from the profile on."""
     vectors = _vectors(pool, scorer, slots)
-    hidden = [np.zeros((1, scorer.hidden_size), np.float32)]
+    hidden = [first_states([profile], scorer)]
     for step in range(len(slots)):
         hidden.append(scorer.step(hidden[-1], vectors[step : step + 1], behaviour[step : step + 1]))
     return np.concatenate(hidden)
 
 
-def without_each(scorer: Scorer, pool: FreshPool, slots: NDArray[np.int64], behaviour: Floats) -> Floats:
+def without_each(
+    scorer: Scorer, pool: FreshPool, slots: NDArray[np.int64], behaviour: Floats, profile: tuple[int, ...] = ()
+) -> Floats:
     """Return hidden states [T, H]: row t as if recent step t had not happened."""
     count = len(slots)
     vectors = _vectors(pool, scorer, slots)
-    hidden = np.zeros((count, scorer.hidden_size), np.float32)
+    hidden = np.repeat(first_states([profile], scorer), count, axis=0)
     for step in range(count):
         rows = np.flatnonzero(np.arange(count) != step)
         if len(rows):
@@ -163,6 +172,13 @@ def about(video: Video) -> dict[str, Any]:
         "music_id": video.music_id,
         "title": video.title,
         "media": video.media,
+        "price": video.price,
+        "currency": video.currency,
+        "stock": video.stock,
+        "shown_in": list(video.shown_in),
+        "starts_ms": video.starts_ms,
+        "ends_ms": video.ends_ms,
+        "viewers": video.viewers,
     }
 
 
@@ -190,7 +206,7 @@ def _slate(slate: Slate, scorer: Scorer, state: History) -> dict[str, Any]:
 
 
 def _items(
-    slate: Slate, hidden: Floats, slots: NDArray[np.int64], behaviour: Floats, pool: FreshPool, scorer: Scorer
+    slate: Slate, hidden: Floats, slots: NDArray[np.int64], state: History, pool: FreshPool, scorer: Scorer
 ) -> list[dict[str, Any]]:
     known = [(place, item, slot) for place, item in enumerate(slate.items) if (slot := pool.slot(item.video_id)) >= 0]
     videos = [video for _, _, slot in known if (video := pool.videos[slot]) is not None]
@@ -200,7 +216,7 @@ def _items(
     logits = _logits(scorer, hidden, videos, contents)[0]
     parts = {part: logits - _logits(scorer, hidden, *_without(videos, contents, part))[0] for part in PARTS}
     terms = scorer.terms(hidden, videos, contents) if isinstance(scorer, HasTerms) else {}
-    effects = _effects(scorer, pool, slots, behaviour, videos, contents)
+    effects = _effects(scorer, pool, slots, state, videos, contents)
     return [
         {
             "position": place,
@@ -247,18 +263,13 @@ def _went_well(behaviour: Floats) -> NDArray[np.bool_]:
 
 
 def _effects(
-    scorer: Scorer,
-    pool: FreshPool,
-    slots: NDArray[np.int64],
-    behaviour: Floats,
-    videos: Sequence[Video],
-    contents: Known,
+    scorer: Scorer, pool: FreshPool, slots: NDArray[np.int64], state: History, videos: Sequence[Video], contents: Known
 ) -> NDArray[np.float64]:
     """Return [T, N]: what each recent step added to the logit of each video."""
     if not len(slots):
         return np.zeros((0, len(videos)))
-    whole = replay(scorer, pool, slots, behaviour)[-1:]
-    others = without_each(scorer, pool, slots, behaviour)
+    made = slots, state.behaviour, state.profile
+    whole, others = replay(scorer, pool, *made)[-1:], without_each(scorer, pool, *made)
     return _logits(scorer, whole, videos, contents) - _logits(scorer, others, videos, contents)
 
 

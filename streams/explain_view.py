@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from streams.core.events import Kind
 from streams.paths import in_words
 
 _NAMES = {
@@ -72,8 +73,17 @@ def did(event: dict[str, Any]) -> str:
 
 
 def label(video: dict[str, Any]) -> str:
-    """Return author, tags and title of a video in one line."""
-    return " ".join([video["author_id"], *(f"#{tag}" for tag in video["tags"]), video["title"]])
+    """Return author, tags and title of a video in one line; for a product and a room what they are before it."""
+    words = [kind_words(video), video["author_id"], *(f"#{tag}" for tag in video["tags"]), video["title"]]
+    return " ".join(filter(None, words))
+
+
+def kind_words(video: Mapping[str, Any]) -> str:
+    """Return what a product costs or how many are in a live room; nothing for a video."""
+    if video["kind"] == Kind.PRODUCT.value:
+        price = "" if video["price"] is None else f" {video['price']:.2f} {video['currency']}".rstrip()
+        return f"[product{price}]"
+    return f"[live, {video['viewers']:,} there]" if video["kind"] == Kind.LIVE.value else ""
 
 
 def why(item: dict[str, Any], events: Sequence[dict[str, Any]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from streams.clock import Clock
@@ -14,7 +14,7 @@ from streams.core.content import VideoContent
 from streams.core.erasure import Erasure
 from streams.core.events import Feedback, Video
 from streams.core.graph import TagPairs
-from streams.core.pool import FreshPool
+from streams.core.pool import Change, FreshPool
 from streams.journal import Ends
 from streams.metrics import WorkerMetrics
 from streams.models import ServingModels
@@ -80,27 +80,29 @@ class Feeds:
         self.live, self.ends = False, Ends(0, 0)
 
     def on_videos(self, records: Any) -> None:
-        """Add published videos, withdraw those with an empty value; the last record of a video in a poll holds."""
-        told = {record.key: record for record in records if record.value or not record.key}
-        first = {record.key: record.offset for record in reversed(records) if record.value}
-        videos, offsets = [], []
-        for key, record in told.items():
+        """Take published videos, and take out those with an empty value, record by record."""
+        changes = []
+        for record in records:
             try:
-                videos.append(_video_of(record))
-                offsets.append(first[key])
+                if change := _change_of(record):
+                    changes.append(change)
             except BadRecord as bad:
                 self._on_bad(record, bad)
-        self._on_placed(self._pool.add(videos, offsets))
-        self.tags.add(videos)
-        for key, offset in _withdrawn(
-            records
-        ).items():  # some came in this very poll: steps upon them need their vector
-            self._pool.withdraw(key.decode("utf-8", "replace"), offset)
+        there = [change for change in changes if not self._pool.is_closed(change.video_id)]
+        new = {change.video_id: change.video for change in changes if self._pool.slot(change.video_id) < 0}
+        self._on_placed(self._pool.take(changes))
+        self.tags.add([video for video in new.values() if video is not None])
         self.ends = self.ends._replace(videos=max(self.ends.videos, records[-1].offset + 1))
         if self.live:
-            now = self._clock.now_ms()
-            for video in videos:
+            self._observe(new, [change for change in there if self._pool.is_closed(change.video_id)])
+
+    def _observe(self, new: Mapping[str, Video | None], ended: list[Change]) -> None:
+        now = self._clock.now_ms()
+        for video in new.values():
+            if video is not None:
                 self._metrics.published_to_recommendable.observe(max(0, now - video.published_ms) / 1000)
+        for change in {change.video_id: change for change in ended}.values():
+            self._metrics.ended_to_gone.observe(max(0, now - change.heard_ms) / 1000)
 
     def on_vectors(self, records: Any) -> None:
         """Add contents of videos. One that is withdrawn keeps its own, since hidden states rest on it."""
@@ -159,19 +161,13 @@ class Feeds:
                 continue
 
 
-def _withdrawn(records: Any) -> dict[bytes, int]:
-    """Return the videos that are withdrawn behind a poll, and since which record."""
-    found: dict[bytes, int] = {}
-    for record in records:
-        if record.value:
-            found.pop(record.key, None)
-        elif record.key:
-            found.setdefault(record.key, record.offset)
-    return found
-
-
-def _video_of(record: Any) -> Video:
-    video = _decode_video(record.value)
-    if record.key != video.video_id.encode():
-        raise BadRecord("key-mismatch", "the record's key is not the video_id")
-    return video
+def _change_of(record: Any) -> Change | None:
+    """Return what a record changes; None for one that names nothing and says nothing."""
+    if record.value:
+        video = _decode_video(record.value)
+        if record.key != video.video_id.encode():
+            raise BadRecord("key-mismatch", "the record's key is not the video_id")
+        return Change(video.video_id, video, record.offset, record.timestamp)
+    if not record.key:
+        raise BadRecord("empty", "the value is empty")
+    return Change(record.key.decode("utf-8", "replace"), None, record.offset, record.timestamp)

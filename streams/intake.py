@@ -13,13 +13,13 @@ import msgspec
 
 from streams.codecs import MAX_VALUE_BYTES, BadRecord, Decoder
 from streams.core.events import Event
+from streams.letter_parts import letter_parts
 from streams.pseudonyms import is_pseudonym, is_renamed
 from streams.publisher import Out
 from streams.topics import partition_of_key
 
 RAW_ID = "raw-user-id"  # where pseudonyms are wanted; the letter says where the record is, not whose
 TICK = (("freshloop-tick", b"1"),)  # the header of a record that only moves an idle partition's watermark
-MAX_LETTER_BYTES = 880_000  # of the original value; a larger one is cut, and the header `cut` says so
 
 _decode_event = Decoder(Event)
 _decode_packed = msgspec.msgpack.Decoder(Event).decode
@@ -106,18 +106,7 @@ def condemned(record: Any, renamed: bool = False) -> Intake:
 
 def dead_letter(record: Any, bad: BadRecord) -> Out:
     """Return the dead letter of a Kafka record: original key and value, and where and why in bounded headers."""
-    raw = bad.reason == RAW_ID
-    key, value = (None, b"") if raw else (record.key, record.value or b"")
-    headers = [
-        ("reason", bad.reason.encode()),
-        ("detail", bad.detail.encode()),
-        ("topic", record.topic.encode()),
-        ("partition", str(record.partition).encode()),
-        ("offset", str(record.offset).encode()),
-    ]
-    if len(value) > MAX_LETTER_BYTES:
-        headers.append(("cut", str(len(value)).encode()))
-    return Out(key[:1024] if key else None, value[:MAX_LETTER_BYTES], tuple(headers))
+    return Out(*letter_parts(record, bad.reason, bad.detail, bare=bad.reason == RAW_ID))
 
 
 def _check_key(key: bytes | None, event: Event) -> None:

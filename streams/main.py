@@ -21,6 +21,7 @@ from deploy.doctor_cli import doctor
 from deploy.workers import running_workers
 from model.cli import models_app
 from model.content.cli import content_commands, embed
+from model.content.ingest_cli import ingest
 from model.evaluate_cli import evaluate
 from model.experiment_cli import experiment
 from model.report_cli import report_command
@@ -59,6 +60,7 @@ app.command("replay")(replay_command(running_workers))
 app.command("simulate")(simulate)
 app.command("collect")(collect)
 app.command()(trainer)
+app.command()(ingest)
 app.command()(forget)
 app.command()(consent)
 app.command("report")(report_command(demo_cluster))
@@ -96,11 +98,12 @@ def tail(
     settings = load_settings()
     require_topics(settings)
     console = Console(highlight=False)
-    for count, slate in enumerate(slates(settings, user, from_start), start=1):
+    marks: dict[str, str] = {}
+    for count, slate in enumerate(slates(settings, user, from_start, None if json else marks), start=1):
         if json:
             print(as_json(slate), flush=True)
         else:
-            console.print(as_text(slate))
+            console.print(as_text(slate, marks=marks))
         if count == limit:
             break
 

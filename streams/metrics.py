@@ -65,6 +65,11 @@ class WorkerMetrics:
         self.published_to_recommendable = histogram(
             "freshloop_published_to_recommendable_seconds", "A video's publication to its place in the pool.", _FAST
         )
+        self.ended_to_gone = histogram(
+            "freshloop_ended_to_gone_seconds",
+            "Record that ends an item (withdrawn, sold out, over) to its leaving of the pool: no later slate has it.",
+            _FAST,
+        )
         self.published_to_vectors = histogram(
             "freshloop_published_to_vectors_seconds", "A video's publication to its content vectors in the pool.", _FAST
         )

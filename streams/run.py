@@ -24,7 +24,6 @@ from streams.clock import Clock
 from streams.config import ConfigError, Settings
 from streams.configured import make_pool
 from streams.core.layout import LAYOUT
-from streams.core.logits import stands_alone
 from streams.core.migration import OLDEST
 from streams.core.ports import Scorer, Trial
 from streams.http.api import make_api
@@ -149,11 +148,6 @@ def run_worker(settings: Settings, name: str, metrics_port: int, loglevel: str, 
       ConfigError: the topics do not fit, or a port is taken.
     """
     failpoints.arm(settings.failpoint)
-    if not stands_alone():
-        raise ConfigError(
-            "a row of NumPy's matrix product depends on the rows beside it here, so states would not be exact: "
-            "set OPENBLAS_CORETYPE to a kernel of OpenBLAS for which that is not so"
-        )
     if settings.state_layout and not OLDEST <= settings.state_layout <= LAYOUT:
         raise ConfigError(f"setting state_layout (FRESHLOOP_STATE_LAYOUT): there are {OLDEST} to {LAYOUT}, or 0")
     ids = require_topics(settings)

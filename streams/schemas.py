@@ -6,7 +6,7 @@ A schema says what a value may be; the values on the wire are MessagePack maps o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import msgspec
 
 from streams.core.content import SIZES, VideoContent
 from streams.core.erasure import Erasure, Receipt
-from streams.core.events import BARE, DeadLetter, Event, EventType, Feedback, Kind, Record, Slate, Source, Video
+from streams.core.events import BARE, SOCIAL, DeadLetter, Event, EventType, Feedback, Kind, Record, Slate, Source, Video
 from streams.topics import Topics
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -57,7 +57,7 @@ class TopicRecord:
                 name for name in found["required"] if name != "schema"
             ]  # taken as 1 when it is missing
         if self.type is Event:
-            found["allOf"] = _EVENT_RULES
+            found["allOf"] = EVENT_RULES
         plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found))
         return plain
 
@@ -66,22 +66,26 @@ class TopicRecord:
         return [msgspec.json.decode(msgspec.json.encode(example)) for example in self.examples]
 
 
-#: What `Event.__post_init__` checks.
-_EVENT_RULES: list[dict[str, Any]] = [
-    {
-        "if": {"properties": {"type": {"enum": sorted(kind.value for kind in BARE)}}},
-        "else": {"required": ["video_id"], "properties": {"video_id": {"type": "string"}}},
-    },
-    {
-        "anyOf": [
-            {
-                "required": ["slate_id", "position"],
-                "properties": {"slate_id": {"type": "string"}, "position": {"type": "integer"}},
-            },
-            {"properties": {"slate_id": {"type": "null"}, "position": {"type": "null"}}},
-        ]
-    },
-]
+_TEXT, _NUMBER, _LIST, _NOTHING = {"type": "string"}, {"type": "integer"}, {"type": "array"}, {"type": "null"}
+_IS_PROFILE = {"properties": {"type": {"const": EventType.PROFILE.value}}}
+_HAS_VIDEO = {"required": ["video_id"], "properties": {"video_id": _TEXT}}
+_HAS_OTHER = {"required": ["other_id"], "properties": {"other_id": _TEXT}}
+
+
+def _of_type(kinds: Collection[EventType]) -> dict[str, Any]:
+    return {"properties": {"type": {"enum": sorted(kind.value for kind in kinds)}}}
+
+
+#: What `Event.__post_init__` checks beyond the fields; that nobody befriends itself is not said here.
+EVENT_RULES: list[dict[str, Any]] = [
+    {"anyOf": [_of_type(BARE), _HAS_VIDEO, {"allOf": [_of_type({EventType.FOLLOW}), _HAS_OTHER]}]},
+    {"anyOf": [{"not": _of_type(SOCIAL)}, _HAS_OTHER]},
+    {"anyOf": [{"not": _of_type({EventType.UNFOLLOW})}, _HAS_VIDEO, _HAS_OTHER]},
+    {"anyOf": [{"required": ["slate_id", "position"], "properties": {"slate_id": _TEXT, "position": _NUMBER}},
+               {"properties": {"slate_id": _NOTHING, "position": _NOTHING}}]},
+    {"anyOf": [{"required": ["profile"], "properties": {**_IS_PROFILE["properties"], "profile": _LIST}},
+               {"not": _IS_PROFILE, "properties": {"profile": _NOTHING}}]},
+]  # fmt: skip
 _AT = 1_795_536_000_000
 
 
@@ -96,6 +100,18 @@ def topic_records(topics: Topics, more: Iterable[TopicRecord] = ()) -> list[Topi
         Event(
             event_id="e3", user_id="u1", type=EventType.SKIP, event_time_ms=_AT + 11_000, video_id="v9", watch_ms=900,
             source=Source.ORGANIC,
+        ),
+        Event(
+            event_id="e4", user_id="u1", type=EventType.PROFILE, event_time_ms=_AT, source=Source.ORGANIC,
+            profile=("age=25-34", "interest=cats", "interest=slow motion"),
+        ),
+        Event(
+            event_id="e5", user_id="u1", type=EventType.BEFRIEND, event_time_ms=_AT, source=Source.ORGANIC,
+            other_id="u2",
+        ),
+        Event(
+            event_id="e6", user_id="u1", type=EventType.FOLLOW, event_time_ms=_AT, source=Source.ORGANIC,
+            other_id="a3",
         ),
     )  # fmt: skip
     videos = (

@@ -46,6 +46,7 @@ class Topics:
         self.erasures = f"{prefix}erasures"  # who is erased, for those who keep data of users
         self.receipts = f"{prefix}erasure-receipts"
         self.workers = f"{prefix}workers"  # who answers for which partition
+        self.group = f"{prefix}{settings.app_id}"  # of the workers
         self.states = f"{prefix}{settings.app_id}-states"  # changelog of the user states of this consumer group
 
     def specs(self) -> list[TopicSpec]:

@@ -7,7 +7,7 @@ import numpy as np
 from streams.core.behaviour import BEHAVIOUR_SIZE
 from streams.core.events import Event, EventType, Source, Video
 from streams.core.hashing import key64
-from streams.core.logits import TILE
+from streams.core.tiles import padded, product
 
 
 class FakeScorer:
@@ -31,12 +31,14 @@ class FakeScorer:
 
     def step(self, hidden, vectors, behaviour):
         x = np.concatenate([vectors, behaviour, hidden], axis=1)
-        out = np.empty((len(x), self.hidden_size), np.float32)
-        for start in range(0, len(x), TILE):
-            tile = np.zeros((TILE, x.shape[1]), np.float32)
-            tile[: len(x[start : start + TILE])] = x[start : start + TILE]
-            out[start : start + TILE] = np.tanh(tile @ self._w)[: len(x[start : start + TILE])]
-        return out
+        return np.tanh(product(padded(x), self._w.T))[: len(x)]
+
+    def first(self, profiles):
+        out = np.zeros((len(profiles), self.hidden_size), np.float32)
+        for row, keys in enumerate(profiles):
+            for key in keys:
+                out[row] += np.random.default_rng([self.version, abs(key)]).normal(size=self.hidden_size).astype("f4")
+        return np.tanh(out)
 
     def queries(self, hidden):
         return np.concatenate([hidden[:, : self.embedding_size], np.zeros((len(hidden), 1), np.float32)], axis=1)
@@ -55,5 +57,7 @@ def video(number: int, published_ms: int = 0, author: int | None = None) -> Vide
 def event(user="u", kind=EventType.WATCH, number=0, at=1_000, **fields) -> Event:
     defaults = {"source": Source.ORGANIC} if "slate_id" not in fields else {}
     video_id = fields.pop("video_id", None if kind is EventType.OPEN else f"v{number}")
+    if kind is EventType.PROFILE:
+        fields.setdefault("profile", (f"f={number}",))
     event_id = fields.pop("event_id", f"{user}-{kind.value}-{number}-{at}")
     return Event(event_id=event_id, user_id=user, type=kind, event_time_ms=at, video_id=video_id, **(defaults | fields))

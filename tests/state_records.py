@@ -16,9 +16,10 @@ from tests.fakes import video
 FOLDER = Path(__file__).with_name("data")
 SHAPE = StateShape(8, 4, 6, positions=8, chunk=3)
 OPEN = [Impression("0-7", 2, "", "v5", 1000)]
+PROFILE = (-(2**62), 7, 2**62)
 TIES = Ties((-(2**62), 7), (2**62,))
 #: Columns that say how a record is laid out, or that have a test of their own.
-NOT_COMPARED = {"layout", "features", "recent", "chunk", "hidden_size", "mask_bytes", "unlabelled", "seen"}
+NOT_COMPARED = {"layout", "features", "recent", "chunk", "hidden_size", "mask_bytes", "unlabelled", "seen", "spare"}
 
 
 def pool():
@@ -39,6 +40,7 @@ def filled():
         slot = states._pool.slot(f"v{number}")
         states.mark_seen(states.rows(["a"]), np.array([slot]), np.array([key64(f"v{number}")]))
     states.set_open(row, OPEN)
+    states.set_profile(row, PROFILE)
     states.set_ties(row, TIES)
     return states
 

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EAGAIN, ENOMEM
+from hashlib import sha256
 from typing import BinaryIO, cast
 
 import av
@@ -26,6 +27,7 @@ from model.content.media import BadMedia, Media, Reply, Request
 from model.content.reading import read
 
 _LENGTH = struct.Struct("<I")
+_BLOCK = 1 << 20  # bytes
 MEMORY_LIMIT = 3  # exit code: after running out of memory a process is not used again
 
 
@@ -65,7 +67,7 @@ def _bound_cpu(seconds: int) -> None:
 def _answer(request: Request, blob: bytes) -> Reply | Media:
     try:
         with _opened(request, blob) as file:
-            return read(file, request)
+            return _digest(file, request.megabytes << 20) if request.digest else read(file, request)
     except BadMedia as bad:
         return Reply(reason=bad.reason, detail=bad.detail)
     except OSError as error:
@@ -86,6 +88,19 @@ def _opened(request: Request, blob: bytes) -> Iterator[BinaryIO]:
     else:
         with _local(request.source) as file:
             yield file
+
+
+def _digest(file: BinaryIO, most: int) -> Reply:
+    """Return the SHA-256 of the media, read a block at a time."""
+    found, count = sha256(), 0
+    while block := file.read(_BLOCK):
+        found.update(block)
+        count += len(block)
+        if count > most:
+            raise BadMedia("too-large", f"more than {most >> 20} MB")
+    if not count:
+        raise BadMedia("empty", "there are no bytes in it")
+    return Reply(digest=found.hexdigest())
 
 
 def _local(path: str) -> BinaryIO:

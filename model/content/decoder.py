@@ -58,6 +58,21 @@ class Decoder:
         Raises:
           BadMedia: there is no vector for it; `reason` says why.
         """
+        answer = self._answer(media, window)
+        assert isinstance(answer, Media)
+        return answer
+
+    def digest(self, media: str | Path | bytes) -> str:
+        """Return the SHA-256 of media in hex; what can be read is bounded as in decoding.
+
+        Raises:
+          BadMedia: it cannot be read.
+        """
+        answer = self._answer(media, WHOLE, digest=True)
+        assert isinstance(answer, str)
+        return answer
+
+    def _answer(self, media: str | Path | bytes, window: tuple[float, float], digest: bool = False) -> Media | str:
         blob = media if isinstance(media, bytes) else b""
         if isinstance(media, bytes) and not blob:
             raise BadMedia("empty", "there are no bytes in it")
@@ -66,7 +81,7 @@ class Decoder:
         request = Request(
             source="" if blob else str(media), bytes=len(blob), window=window, size=FRAMES.height,
             pictures=FRAMES.pictures, patches=SOUND.pictures, cpu_seconds=self.limits.cpu_seconds,
-            megabytes=self.limits.megabytes, schemes=self.limits.schemes,
+            megabytes=self.limits.megabytes, schemes=self.limits.schemes, digest=digest,
         )  # fmt: skip
         try:
             return self._ask(request, blob)
@@ -87,7 +102,7 @@ class Decoder:
             with suppress(OSError):
                 cast(BinaryIO, pipe).close()
 
-    def _ask(self, request: Request, blob: bytes) -> Media:
+    def _ask(self, request: Request, blob: bytes) -> Media | str:
         deadline = time.monotonic() + self.limits.seconds
         process = self._running()
         head = msgspec.msgpack.encode(request)
@@ -103,6 +118,8 @@ class Decoder:
             if reply.reason == "memory-limit":
                 self.close()
             raise BadMedia(reply.reason if reply.reason in REASONS else "damaged", reply.detail)
+        if request.digest:
+            return reply.digest
         if not (0 <= reply.frames == len(reply.times_s) <= request.pictures and 0 <= reply.patches <= request.patches):
             raise self._crash(process, "its answer makes no sense")
         shape = (reply.frames, request.size, request.size, 3)

@@ -52,7 +52,7 @@ class ContentEncoder:
         self, media: str | Path | bytes | None, title: str = "", window: tuple[float, float] = WHOLE
     ) -> Content:
         """Return the vectors of an item; bad media leave a reason instead of an exception."""
-        text = text_vector(title, self._text)
+        text = self.of_text(title)
         if media is None:
             return Content(None, None, text)
         try:
@@ -60,6 +60,10 @@ class ContentEncoder:
         except BadMedia as bad:
             return Content(None, None, text, bad.reason, bad.detail)
         return Content(self.of_frames(sampled), self.of_sound(sampled), text)
+
+    def of_text(self, title: str) -> Floats | None:
+        """Return the vector of a title."""
+        return text_vector(title, self._text)
 
     def of_frames(self, media: Media) -> Floats | None:
         """Return the vector of the frames."""

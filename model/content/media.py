@@ -69,6 +69,7 @@ class Request(msgspec.Struct, frozen=True):
       window: the part of the clip to look at, as shares of its length.
       size, pictures: S and T of the frames.
       patches: P, most excerpts of sound.
+      digest: only the SHA-256 of the media is wanted.
     """
 
     source: str
@@ -80,6 +81,7 @@ class Request(msgspec.Struct, frozen=True):
     cpu_seconds: int
     megabytes: int
     schemes: tuple[str, ...]
+    digest: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -94,6 +96,7 @@ class Reply(msgspec.Struct, frozen=True):
     height: int = 0
     duration_s: float = 0.0
     decoded: int = 0
+    digest: str = ""
 
 
 @dataclass(frozen=True)

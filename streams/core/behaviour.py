@@ -36,6 +36,8 @@ NUMBERS = len(_NUMBERS)
 
 HIDE_MASK = 1 << EventType.HIDE.code
 LIKED = frozenset(flag.value for flag in _POSITIVE)  # outcomes that count as likes
+BOUGHT_MASK = 1 << EventType.PURCHASE.code
+ENTERED_MASK = 1 << EventType.LIVE_ENTER.code
 LIKED_MASK = sum(1 << flag.code for flag in _POSITIVE)
 
 
@@ -145,21 +147,25 @@ def behaviour(event: Event, duration_ms: int, kind: Kind, gap_ms: int) -> tuple[
 
 
 def label(ratio: float, outcomes: Iterable[EventType]) -> float:
-    """Return the graded target in [0, 1]: half the reward `min(watch ratio, 1) + like`; hidden is 0.
+    """Return the graded target in [0, 1]: half the reward `min(watch ratio, 1) + like`; hidden is 0, bought is 1.
 
-    Shares, comments, follows and purchases count as likes, so a score is half the expected reward.
+    Shares, comments and follows count as likes, so a score is half the expected reward. A room has no length: to enter
+    it counts as a whole watch.
     """
     return label_of(ratio, _mask_of(outcomes))
 
 
 def label_of(ratio: float, mask: int) -> float:
     """Return `label` of outcomes given as a mask of `EventType.code`."""
-    if mask & HIDE_MASK:
-        return 0.0
-    return (min(ratio, 1.0) + float(bool(mask & LIKED_MASK))) / 2.0
+    if mask & (HIDE_MASK | BOUGHT_MASK):
+        return float(not mask & HIDE_MASK)
+    watched = 1.0 if mask & ENTERED_MASK else min(ratio, 1.0)
+    return (watched + float(bool(mask & LIKED_MASK))) / 2.0
 
 
 def labels_of(ratios: NDArray[np.float64], masks: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return labels [B] of watch ratios [B] and outcome masks [B]."""
-    graded = (np.minimum(ratios, 1.0) + ((masks & LIKED_MASK) != 0)) / 2.0
+    watched = np.where((masks & ENTERED_MASK) != 0, 1.0, np.minimum(ratios, 1.0))
+    graded = (watched + ((masks & LIKED_MASK) != 0)) / 2.0
+    graded[(masks & BOUGHT_MASK) != 0] = 1.0
     return np.where((masks & HIDE_MASK) != 0, 0.0, graded)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.behaviour import steps_of
+from streams.core.eligibility import LIVE
 from streams.core.events import BARE, TASTE, EventType
 from streams.core.feedback import Impression, Joined
 from streams.core.hashing import bucket, event_keys, key64
@@ -20,7 +21,9 @@ from streams.core.state import UserStates, event_words
 from streams.core.ties import TIES_MASK
 
 _TASTE = np.array([kind in TASTE for kind in EventType])
-_MARKS = np.array([kind not in BARE | {EventType.PLAY} for kind in EventType])  # what counts as seen
+_MARKS = np.array(
+    [kind not in BARE | {EventType.PLAY, EventType.LIVE_ENTER} for kind in EventType]
+)  # what counts as seen
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,10 @@ class Columns:
       stepped, slated, replayed: bool [N].
       tying: bool [N], events that change whom the user follows or knows; None where none does.
       limited: places of events beyond their user's limit; they are in no wave.
-      joined: what slow joins made, by event; closed: what closings made, and before which event.
+      tells: bool [N], events that bring a profile; None where none does.
+      profiles: by event, keys of users who had a profile and no step before it; empty where nobody has one.
+      joined: what slow joins made, by event; closed: what closings made, before which event, and the user's profile
+        where it had made no step.
       unranked: impressions of slates that events of this batch make.
     """
 
@@ -85,11 +91,15 @@ class Columns:
             self.keys[place] = 0 if video_id is None else key64(video_id)
         known = self.slots >= 0
         self.durations = np.where(known, pool.durations_ms[self.slots], 0)
-        self.steps = steps_of(events, self.durations, np.where(known, pool.kinds[self.slots], 0))
+        kinds = np.where(known, pool.kinds[self.slots], 0)
+        self.steps = steps_of(events, self.durations, kinds)
         self.numbers, self.flags, codes = self.steps.numbers, self.steps.flags, self.steps.codes
         self.taste = _TASTE[codes] & (self.keys != 0)  # a follow may be of an author alone
         self.opens = codes == EventType.OPEN.code
         self.seen = _MARKS[codes] & (self.keys != 0)
+        self.seen &= (kinds != LIVE) | (
+            codes == EventType.HIDE.code
+        )  # a room may be entered again, unless it is hidden
         self.times = np.fromiter([event.event_time_ms for event in events], np.int64, count)
         self.words = event_words(event_keys([event.event_id for event in events]))
         self.stepped = np.zeros(count, bool)
@@ -99,7 +109,10 @@ class Columns:
         tying = (self.steps.masks & TIES_MASK) != 0
         self.tying = tying if tying.any() else None
         self.joined: dict[int, Joined] = {}
-        self.closed: list[tuple[int, str, list[Joined]]] = []
+        self.closed: list[tuple[int, str, list[Joined], tuple[int, ...]]] = []
+        tells = codes == EventType.PROFILE.code
+        self.tells = tells if tells.any() else None
+        self.profiles: dict[int, tuple[int, ...]] = {}
         self.unranked: list[tuple[Impression, int]] = []
         self.last = is_last(self.rows) if config.latest_only else np.ones(count, bool)
         self.arms = self._arms(config)

@@ -15,13 +15,17 @@ import msgspec
 from msgspec import Meta
 
 SCHEMA = 1
-CERTAIN = 1.0  # the very object is the default below: a default is left out of a record by identity, not by value
+# The very objects are defaults below: a default is left out of a record by identity, not by value.
+CERTAIN = 1.0
+NO_PROFILE: tuple[int, ...] = ()
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 TimeMs = Annotated[int, Meta(ge=0, le=4_102_444_800_000)]  # the year 2100: beyond it a clock is broken, not early
 Millis = Annotated[int, Meta(ge=0, le=86_400_000)]  # a playback or a duration is at most a day
 Position = Annotated[int, Meta(ge=0, le=999)]
 Word = Annotated[str, Meta(max_length=64)]
+MAX_PROFILE = 16  # words of a profile
+ProfileWord = Annotated[str, Meta(pattern="^[^=]+=.+$", max_length=64)]
 
 
 class EventType(StrEnum):
@@ -46,6 +50,7 @@ class EventType(StrEnum):
     LIVE_ENTER = "live-enter"
     FORGET = "forget"  # erase what is known of the user
     CONSENT = "consent"  # after it: begin anew
+    PROFILE = "profile"  # what the user says of itself, in place of what it said before
     UNFOLLOW = "unfollow"
     BEFRIEND = "befriend"  # with another user, from this one's side: its likes come to be seen here
     UNFRIEND = "unfriend"
@@ -56,13 +61,13 @@ for _code, _type in enumerate(EventType):
 
 #: Outcomes: each says something about taste, advances the GRU by one step and yields one feedback record.
 TASTE = frozenset(EventType) - {
-    EventType.OPEN, EventType.IMPRESSION, EventType.PLAY, EventType.FORGET, EventType.CONSENT,
+    EventType.OPEN, EventType.IMPRESSION, EventType.PLAY, EventType.FORGET, EventType.CONSENT, EventType.PROFILE,
     EventType.UNFOLLOW, EventType.BEFRIEND, EventType.UNFRIEND,
 }  # fmt: skip
 #: What is between two users.
 SOCIAL = frozenset({EventType.BEFRIEND, EventType.UNFRIEND})
 #: What needs no video.
-BARE = frozenset({EventType.OPEN, EventType.FORGET, EventType.CONSENT, EventType.UNFOLLOW}) | SOCIAL
+BARE = SOCIAL | {EventType.OPEN, EventType.FORGET, EventType.CONSENT, EventType.PROFILE, EventType.UNFOLLOW}
 
 
 class Source(StrEnum):
@@ -92,9 +97,10 @@ class Event(Record, frozen=True, gc=False):
     """One thing a viewer did. Topic `events`, key `user_id`.
 
     `actions` are further outcomes of the same exposure (a recorded log has them in one row). `watch_ms` is playback
-    time; zero is real data, absent means that it was not measured. `other_id` is the other user of `befriend` and
-    `unfriend`, and the author of `follow` and `unfollow`, which are of the video's author without it. A `follow` that
-    has no video advances no hidden state.
+    time; zero is real data, absent means that it was not measured. `profile` belongs to the type of that name alone:
+    words as `age=25-34` or `interest=cats`, a field as often as it has values; an empty one takes back what was said.
+    `other_id` is the other user of `befriend` and `unfriend`, and the author of `follow` and `unfollow`, which are of
+    the video's author without it. A `follow` that has no video advances no hidden state.
     """
 
     event_id: Id
@@ -108,6 +114,7 @@ class Event(Record, frozen=True, gc=False):
     source: Source = Source.SLATE
     slate_id: Id | None = None
     position: Position | None = None
+    profile: Annotated[tuple[ProfileWord, ...], Meta(max_length=MAX_PROFILE)] | None = None
     other_id: Id | None = None
 
     def __post_init__(self) -> None:
@@ -124,6 +131,8 @@ class Event(Record, frozen=True, gc=False):
             raise ValueError("other_id names another user")
         if (self.slate_id is None) != (self.position is None):
             raise ValueError("slate_id and position come together")
+        if (self.profile is not None) != (self.type is EventType.PROFILE):
+            raise ValueError("type 'profile' and the field profile come together")
 
 
 class Video(Record, frozen=True, gc=False):
@@ -210,7 +219,8 @@ class Feedback(Record, frozen=True, gc=False):
 
     `impression_id` with `revision` is unique: revision 0 may be provisional (no outcome within the window), later
     revisions correct it. `stepped` tells that the outcome advanced the hidden state, so the records of one user in
-    order of `offset` are the inputs of its GRU. `orphan` marks an outcome without a known impression.
+    order of `offset` are the inputs of its GRU. `orphan` marks an outcome without a known impression. `profile` has the
+    keys of the user's profile in the records of its first step and of what came before it.
     """
 
     impression_id: str
@@ -233,6 +243,7 @@ class Feedback(Record, frozen=True, gc=False):
     propensity: float = CERTAIN
     model_version: int = -1  # that scored the impression
     arm: str = "online"
+    profile: tuple[int, ...] = NO_PROFILE
 
 
 class DeadLetter(Record, frozen=True, gc=False):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from streams.core.behaviour import label_of, mask_of, watch_ratio
-from streams.core.events import CERTAIN, Event, Feedback, Source
+from streams.core.events import CERTAIN, NO_PROFILE, Event, Feedback, Source
 
 
 class Impression(msgspec.Struct, array_like=True):
@@ -146,11 +146,12 @@ def close(open_impressions: Impressions, offset: int, due_ms: int) -> list[Joine
     return found
 
 
-def feedback_of(joined: Joined, user_id: str, arm: str, inputs: list[float]) -> Feedback:
+def feedback_of(joined: Joined, user_id: str, arm: str, inputs: list[float], profile: tuple[int, ...] = ()) -> Feedback:
     """Return the record of a join.
 
     Args:
       inputs: the behaviour input of the GRU step that the outcome made, as served.
+      profile: keys of the user's profile, when it had made no step before.
     """
     entry, event = joined.entry, joined.event
     return Feedback(
@@ -174,4 +175,5 @@ def feedback_of(joined: Joined, user_id: str, arm: str, inputs: list[float]) -> 
         propensity=CERTAIN if entry.propensity == CERTAIN else entry.propensity,
         model_version=entry.model_version,
         arm=arm,
+        profile=profile or NO_PROFILE,
     )

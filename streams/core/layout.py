@@ -31,10 +31,12 @@ class Tail(msgspec.Struct, array_like=True):
 
     Attributes:
       impressions: open ones, oldest first.
+      profile: keys of the user's profile fields (`streams.core.profile`), ascending.
       follows, friends: keys of followed authors and of friends (`streams.core.ties`), oldest first.
     """
 
     impressions: Impressions = []
+    profile: tuple[int, ...] = ()
     follows: tuple[int, ...] = ()
     friends: tuple[int, ...] = ()
 
@@ -44,7 +46,7 @@ _decode_tail = msgspec.msgpack.Decoder(Tail).decode
 
 def pack_tail(tail: Tail) -> bytes:
     """Return a tail as it is stored: without the fields at its end that say nothing, and empty when none says any."""
-    fields = [tail.impressions, tail.follows, tail.friends]
+    fields = [tail.impressions, tail.profile, tail.follows, tail.friends]
     while fields and not fields[-1]:
         fields.pop()
     return _encode(fields) if fields else b""
@@ -86,7 +88,11 @@ class StateShape:
 
 @lru_cache
 def row_type(shape: StateShape) -> np.dtype[Any]:
-    """Return the dtype of a row; `seen` comes last, so that a record ends with what is filled of it."""
+    """Return the dtype of a row; `seen` comes last, so that a record ends with what is filled of it.
+
+    `spare` stands where alignment needs bytes: a gap that has no name is not copied, so its bytes would be anything.
+    """
+    gap = -(2 * shape.recent * (EVENT_WORDS + NUMBERS + 1) + SLATES_KEPT * shape.mask_bytes) % 4
     return np.dtype(
         [
             ("layout", "u1"), ("features", "u1"), ("recent", "u1"), ("chunk", "u1"),
@@ -103,6 +109,7 @@ def row_type(shape: StateShape) -> np.dtype[Any]:
             ("recent_numbers", "<f2", (shape.recent, NUMBERS)),
             ("recent_flags", "<u2", (shape.recent,)),
             ("slate_masks", "u1", (SLATES_KEPT, shape.mask_bytes)),
+            ("spare", "u1", (gap,)),
             ("seen", "<u4", (shape.chunk,)),
         ],
         align=True,

@@ -81,6 +81,13 @@ class Lifts:
         some = slice(int(first), int(last))
         return Lifts(self.rows[some] - share.start, self.slots[some], self.values[some], self._stride)
 
+    def among(self, slots: Ints) -> Lifts:
+        """Return the lifts of distinct slots [n] alone, which become columns 0 to n - 1."""
+        order = np.argsort(slots)
+        at = np.minimum(np.searchsorted(slots, self.slots, sorter=order), len(slots) - 1)
+        kept = np.flatnonzero(slots[order][at] == self.slots) if len(slots) else np.zeros(0, np.int64)
+        return Lifts(self.rows[kept], order[at[kept]], self.values[kept], len(slots))
+
     def of(self, rows: Ints) -> tuple[Ints, Ints]:
         """Return the lifts of rows [n]: place in `rows`, and place in the columns, [M] each."""
         begins, ends = np.searchsorted(self.rows, rows, "left"), np.searchsorted(self.rows, rows, "right")
@@ -131,6 +138,10 @@ class Lifted:
         """Return single ones."""
         found: Floats = self._logits.at(rows, slots) + self._lifts.at(rows, slots)
         return found
+
+    def among(self, slots: Ints) -> Logits:
+        """Return those of some videos."""
+        return Lifted(self._logits.among(slots), self._lifts.among(slots))
 
 
 def lifts_of(ties: Mapping[int, Ties], now_ms: Ints, size: int, social: Social) -> Lifts | None:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.equals import nth_of_equals
+
 Ints = NDArray[np.int64]
 MINUTE_MS = 60_000
 
@@ -20,14 +22,8 @@ def beyond(table: Any, rows: Ints, now_ms: Ints, live: NDArray[np.bool_], limit:
     """
     minutes = now_ms // MINUTE_MS
     before = np.where(table["minute"][rows] == minutes, table["minute_events"][rows].astype(np.int64), 0)
-    order = np.lexsort((minutes, rows))  # stable: events of one user and minute keep their order
-    order = order[live[order]]
-    row, minute = rows[order], minutes[order]
-    first = np.ones(len(order), bool)
-    first[1:] = (row[1:] != row[:-1]) | (minute[1:] != minute[:-1])
-    nth = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
     found = np.zeros(len(rows), bool)
-    found[order] = before[order] + nth >= limit
+    found[live] = before[live] + nth_of_equals((rows << 32 | minutes)[live]) >= limit
     return found
 
 

@@ -10,29 +10,9 @@ from numpy.typing import NDArray
 
 from streams.core.hashing import draws, uniforms
 from streams.core.ports import Floats
+from streams.core.tiles import TILE, multiply
 
 Ints = NDArray[np.int64]
-TILE = 64  # rows of one matrix product; a fixed shape keeps a row's result independent of the batch around it
-
-
-def product(queries: Floats, keys: Floats) -> Floats:
-    """Return logits [B, N] of queries [B, D] and keys [N, D], computed in tiles of 64 rows, the last padded."""
-    out = np.empty((len(queries), len(keys)), np.float32)
-    for start in range(0, len(queries), TILE):
-        tile = queries[start : start + TILE]
-        if len(tile) < TILE:
-            padded = np.zeros((TILE, queries.shape[1]), np.float32)
-            padded[: len(tile)] = tile
-            tile = padded
-        out[start : start + TILE] = (tile @ keys.T)[: len(queries) - start]
-    return out
-
-
-def stands_alone() -> bool:
-    """Tell whether this machine's product gives a row the same bits at every place of a tile."""
-    values = uniforms(draws(np.arange(TILE + 150, dtype=np.uint64), 50)).astype(np.float32) - np.float32(0.5)
-    queries, keys = values[:TILE], values[TILE:]
-    return bool(np.array_equal(product(queries, keys)[::-1], product(np.ascontiguousarray(queries[::-1]), keys)))
 
 
 class Logits(Protocol):
@@ -44,6 +24,10 @@ class Logits(Protocol):
 
     def at(self, rows: Ints, slots: Ints) -> Floats:
         """Return those of single rows and slots, [M]."""
+        ...
+
+    def among(self, slots: Ints) -> Logits:
+        """Return those of some videos alone, [B, n]; their last bits may differ from those among all."""
         ...
 
 
@@ -62,6 +46,10 @@ class Given:
         found: Floats = self._logits[rows, slots]
         return found
 
+    def among(self, slots: Ints) -> Logits:
+        """Return some columns."""
+        return Given(self._logits[:, slots])
+
 
 class Products:
     """Queries [B, D] times keys [N, D]."""
@@ -74,13 +62,17 @@ class Products:
     def tile(self, rows: Ints) -> Floats:
         """Return the products of rows."""
         self._padded[: len(rows)] = self.queries[rows]
-        np.matmul(self._padded, self.keys.T, out=self._out)
+        multiply(self._padded, self.keys.T, self._out)
         return self._out[: len(rows)]
 
     def at(self, rows: Ints, slots: Ints) -> Floats:
         """Return single ones; their last bits may differ from those of a tile."""
         found: Floats = (self.queries[rows] * self.keys[slots]).sum(axis=1, dtype=np.float32)
         return found
+
+    def among(self, slots: Ints) -> Logits:
+        """Return the products with some keys."""
+        return Products(self.queries, self.keys[slots])
 
 
 class Same:
@@ -97,6 +89,10 @@ class Same:
         """Return single ones."""
         found: Floats = self._values[slots]
         return found
+
+    def among(self, slots: Ints) -> Logits:
+        """Return some values."""
+        return Same(self._values[slots])
 
 
 class Drawn:
@@ -115,12 +111,32 @@ class Drawn:
         found: Floats = self.tile(distinct)[place, slots]
         return found
 
+    def among(self, slots: Ints) -> Logits:
+        """Return some of the numbers."""
+        return _Among(self, slots)
+
+
+class _Among:
+    """Some columns of logits that are made whole."""
+
+    def __init__(self, whole: Logits, slots: Ints) -> None:
+        self._whole, self._slots = whole, slots
+
+    def tile(self, rows: Ints) -> Floats:
+        return self._whole.tile(rows)[:, self._slots]
+
+    def at(self, rows: Ints, slots: Ints) -> Floats:
+        return self._whole.at(rows, self._slots[slots])
+
+    def among(self, slots: Ints) -> Logits:
+        return _Among(self._whole, self._slots[slots])
+
 
 class Stacked:
     """Several one below the other, with the rows that each has."""
 
     def __init__(self, parts: Sequence[Logits], counts: Sequence[int]) -> None:
-        self._parts = parts
+        self._parts, self._counts = parts, counts
         self._ends = np.cumsum(counts)
 
     def tile(self, rows: Ints) -> Floats:
@@ -132,6 +148,10 @@ class Stacked:
         """Return single ones, each from its part; rows ascending."""
         shares = self._shares(rows)
         return np.concatenate([part.at(rows[some] - begin, slots[some]) for part, some, begin in shares])
+
+    def among(self, slots: Ints) -> Logits:
+        """Return some videos of every part."""
+        return Stacked([part.among(slots) for part in self._parts], self._counts)
 
     def _shares(self, rows: Ints) -> list[tuple[Logits, slice, int]]:
         """Return which of ascending rows fall to each part, with the part's first row."""

@@ -14,6 +14,7 @@ from streams.core.lifts import Lifted, Lifts
 from streams.core.logits import Logits, Products
 from streams.core.pool import FreshPool
 from streams.core.ports import Index
+from streams.core.quotas import searched_by_kind, with_least
 from streams.core.ranking import (
     MARGIN,
     Bools,
@@ -41,13 +42,17 @@ class Eligible:
 
     def at(self, rows: Ints, slots: Ints) -> Bools:
         """Return which slots [M] are eligible for rows [M]."""
-        fresh: Bools = self.pool.expires_ms[slots] > self.now_ms[rows]
+        fresh = self.pool.windows.are_open(slots, self.now_ms[rows])
         return fresh & ~self.seen.holds(rows, self.pool.keys[slots])
 
     def count(self) -> Ints:
         """Return how many videos are eligible, at least: a seen one counts as fresh, also where it has expired."""
         found: Ints = np.maximum(self.pool.count(self.now_ms) - self.seen.counts, 0)
         return found
+
+    def anywhere(self) -> Bools:
+        """Return which slots [S] are open at one of the moments."""
+        return self.pool.windows.open_between(self.pool.size, int(self.now_ms.min()), int(self.now_ms.max()))
 
     def bits(self, rows: Ints) -> NDArray[np.uint8]:
         """Return what is eligible for rows [R] as bits [R, S/8]; takes a look at every slot."""
@@ -73,7 +78,7 @@ def rank_nearest(
     Candidates that are not eligible, or that the author cap takes out, may leave a row short: it is then done again
     with four times as many, and in the end with every video.
     """
-    rows, size, authors = len(products.queries), len(products.keys), eligible.pool.authors
+    rows, size, authors, kinds = len(products.queries), len(products.keys), eligible.pool.authors, eligible.pool.kinds
     logits: Logits = Lifted(products, lifts) if lifts else products
     best = np.full((rows, policy.size), -1, np.int64)
     values = np.full((rows, policy.size), -np.inf, np.float32)
@@ -83,7 +88,7 @@ def rank_nearest(
         near = index.search(products.queries[todo], wanted)
         found = _found(logits, near if lifts is None else lifts.beside(near, todo), todo, eligible)
         slots, logit = in_order(found, len(todo))
-        good = admitted(slots, authors, policy)
+        good = admitted(slots, authors, policy, kinds)
         best[todo], values[todo], filled[todo] = compact(slots, logit, good, policy, minimum[todo])
         todo = todo[good.sum(axis=1) < policy.size]
         wanted *= 4
@@ -92,10 +97,16 @@ def rank_nearest(
         if lifts:
             some = Lifted(some, lifts.taken(todo))
         plain = replace(policy, exploration=0.0)
-        every = rank_tiles(some, size, eligible.bits(todo), authors[:size], plain, minimum[todo], seeds[todo])
+        every = rank_tiles(
+            some, size, eligible.bits(todo), authors[:size], plain, minimum[todo], seeds[todo], kinds[:size]
+        )
         best[todo], values[todo], filled[todo] = every.slots, every.logits, every.count
+    if policy.quotas is not None and rows:
+        search = searched_by_kind(logits, kinds[:size], eligible.anywhere(), eligible.at)
+        best, values = with_least(best, values, authors, kinds, policy.author_cap, policy.quotas, search)
+        filled = (best >= 0).sum(axis=1)
     free = eligible.count()
-    return with_exploration(best, values, filled, free, logits, size, eligible.at, policy, minimum, seeds)
+    return with_exploration(best, values, filled, free, logits, size, eligible.at, policy, minimum, seeds, kinds)
 
 
 def _found(logits: Logits, slots: Ints, rows: Ints, eligible: Eligible) -> Candidates:

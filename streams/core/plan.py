@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.equals import nth_of_equals
 from streams.core.events import Event, EventType
 
 Ints = NDArray[np.int64]
@@ -114,12 +115,7 @@ def waves_of(rows: Ints) -> list[Ints]:
     """Return the places [B] of events by wave: the k-th event of every row stands in wave k."""
     if not len(rows):
         return []
-    order = np.argsort(rows, kind="stable")
-    ordered = rows[order]
-    first = np.concatenate([[True], ordered[1:] != ordered[:-1]])
-    start = np.maximum.accumulate(np.where(first, np.arange(len(rows)), 0))
-    nth = np.empty(len(rows), np.int64)
-    nth[order] = np.arange(len(rows)) - start
+    nth = nth_of_equals(rows)
     by_wave = np.argsort(nth, kind="stable")
     return np.split(by_wave, np.cumsum(np.bincount(nth))[:-1])
 

@@ -6,23 +6,24 @@ slot is given away only when the pool is full, the longest ended first.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.census import Census
+from streams.core.census import Census, Counted
 from streams.core.content import Contents, VideoContent
-from streams.core.events import Kind, Video
+from streams.core.eligibility import CLOSED, NEVER, PLACES, Ages, Windows, window_of
+from streams.core.events import Video
 from streams.core.hashing import key64
 from streams.core.imagined import imagined_queries
 from streams.core.ports import Floats, Index, MakeIndex, Scorer
+from streams.core.slots import Slots
 
-_KINDS = {kind: place for place, kind in enumerate(Kind)}
-_LOW = 0xFFFF_FFFF
-_NEVER = np.iinfo(np.int64).max
 _MAX_EXPONENT = 256.0  # of the forward decay; far from the end of float64
 _BLOCK = 16_384  # videos encoded at once
 _GROWN = 4  # an index is made anew once the pool has so many times the videos it was laid out for
@@ -34,6 +35,21 @@ class Indexing:
 
     start: int
     make: MakeIndex
+
+
+class Change(NamedTuple):
+    """One record of the `videos` topic, or what would be one.
+
+    Attributes:
+      video: None withdraws the item.
+      offset: of the record; 0 where `as_of` is not used.
+      heard_ms: its timestamp.
+    """
+
+    video_id: str
+    video: Video | None
+    offset: int = 0
+    heard_ms: int = 0
 
 
 @dataclass
@@ -54,37 +70,42 @@ class Encoded:
 class FreshPool:
     """Slots [S] of videos, with columns by slot.
 
+    Args:
+      fresh_ms: how long items are fresh; one number for every kind.
+
     Attributes:
-      published_ms, expires_ms: int64 [S]; `expires_ms` is 0 for a free or withdrawn slot.
+      windows: when the item of each slot may be recommended; `published_ms` int64 [S].
       ids: object [S], video ids; `keys` int64 [S], their `key64`.
       authors: int64 [S], key of the author.
       durations_ms: int64 [S], 0 where not known; `kinds` int64 [S], place of the item's `Kind` in that enumeration.
       popularity: float64 [S], decayed reward up to a common factor (forward decay, so that adding is one operation).
-      since, withdrawn: int64 [S], place in the `videos` topic of what filled the slot and of what withdrew its video.
+      since: int64 [S], place in the `videos` topic of what filled the slot first.
       content_since: int64 [S], place in the `vectors` topic of the newest content of its video; -1 without one.
       size: slots in use; everything beyond is free. Within `as_of` those that were in use then.
       changes: places that videos were given so far; `changed` int64 [S], which of them a slot was given last.
       twins: slots whose keys share their low 32 bits, by those bits; empty but by rare chance.
     """
 
-    def __init__(self, capacity: int, fresh_ms: int, half_life_ms: int, indexing: Indexing | None = None) -> None:
+    def __init__(
+        self, capacity: int, fresh_ms: int | Ages, half_life_ms: int, indexing: Indexing | None = None
+    ) -> None:
         self.capacity = capacity
-        self._census = Census(fresh_ms)
+        self._ages = Ages.same(fresh_ms) if isinstance(fresh_ms, int) else fresh_ms
+        self._census = Census(self._ages)
         self._indexing = indexing
         self._ended_ms = 0  # what expired before is in no index
-        self._fresh_ms = fresh_ms
         self._half_life_ms = half_life_ms
         self.size = self._used = 0
-        self._as_of = self._contents_before = _NEVER
+        self._then: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+        self._contents_before = NEVER
         self._contents = Contents(capacity)
         self.content_since = np.full(capacity, -1, np.int64)
-        self.since = np.zeros(capacity, np.int64)
-        self.withdrawn = np.full(capacity, _NEVER, np.int64)
+        self.since = np.full(capacity, NEVER, np.int64)
         self.videos: list[Video | None] = [None] * capacity
         self.published_ms = np.zeros(capacity, np.int64)
-        self.expires_ms = np.zeros(capacity, np.int64)
-        self.ids = np.full(capacity, "", object)
-        self.keys = np.zeros(capacity, np.int64)
+        self.windows = Windows(capacity)
+        self._slots = Slots(capacity)
+        self.ids, self.keys, self.twins = self._slots.ids, self._slots.keys, self._slots.twins
         self.authors = np.zeros(capacity, np.int64)
         self.durations_ms = np.zeros(capacity, np.int64)
         self.kinds = np.zeros(capacity, np.int64)
@@ -92,10 +113,6 @@ class FreshPool:
         self.changed = np.zeros(capacity, np.int64)
         self.popularity = np.zeros(capacity, np.float64)
         self._popularity_base_ms = 0
-        self._slot_of: dict[int, int] = {}
-        self._slot_of_id: dict[str, int] = {}
-        self._slot_of_low: dict[int, int] = {}
-        self.twins: dict[int, list[int]] = {}
         self._encoded: dict[int, Encoded] = {}
 
     @property
@@ -105,18 +122,18 @@ class FreshPool:
 
     def slot(self, video_id: str) -> int:
         """Return the slot of a video, -1 when it is not known."""
-        slot = self._slot_of_id.get(video_id, -1)
+        slot = self._slots.of_id.get(video_id, -1)
         return slot if slot < self.size else -1
 
     def slots(self, video_ids: Iterable[str | None]) -> NDArray[np.int64]:
         """Return slots of videos, -1 where not known."""
-        get = self._slot_of_id.get
+        get = self._slots.of_id.get
         slots = np.array([get(video_id, -1) for video_id in video_ids], np.int64)  # type: ignore[arg-type]  # None is absent
         return self._visible(slots)
 
     def slots_of_keys(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return slots of video keys, same shape, -1 where not known."""
-        get = self._slot_of.get
+        get = self._slots.of_key.get
         return self._visible(np.array([get(key, -1) for key in keys.ravel().tolist()], np.int64)).reshape(keys.shape)
 
     def _visible(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -125,13 +142,14 @@ class FreshPool:
         return slots
 
     @contextmanager
-    def as_of(self, videos: int, vectors: int = _NEVER) -> Iterator[None]:
+    def as_of(self, videos: int, vectors: int = NEVER) -> Iterator[None]:
         """Look at the pool as it was before these records of the topics of those names; nothing may be added meanwhile.
 
-        Exact as long as slots were only filled and withdrawn since: a video published again shows its new facts, the
-        owner of a slot that was given away is gone, and of a video's contents the newest few are remembered.
+        Exact in what may be recommended, as long as fewer than 65,536 windows changed since. A video published again
+        shows its new facts, the owner of a slot that was given away is gone, and of a video's contents the newest few
+        are remembered.
         """
-        self._as_of = videos
+        self._then = self.windows.as_of(videos)
         self.size = int(np.searchsorted(self.since[: self._used], videos))
         changed = np.flatnonzero(self.content_since[: self._used] >= vectors).tolist()
         self._contents_before = vectors
@@ -139,35 +157,25 @@ class FreshPool:
             self._encode_again(changed)
             yield
         finally:
-            self._as_of, self._contents_before, self.size = _NEVER, _NEVER, self._used
+            self._then, self._contents_before, self.size = None, NEVER, self._used
             self._encode_again(changed)
 
     def slots_of_low(self, low: int) -> Sequence[int]:
         """Return the slots of videos whose key has these low 32 bits; nearly always one or none."""
-        slot = self._slot_of_low.get(low)
-        return () if slot is None else self.twins.get(low, (slot,))
+        return self._slots.of_low(low)
 
     def add(self, videos: Sequence[Video], offsets: Sequence[int] = ()) -> dict[int, int]:
-        """Add or replace videos; return the slots that were given, with the key of their former owner, 0 for none.
+        """Add or replace videos, heard of when they were published; return as `take` does.
 
         Args:
-          offsets: of their first records in the `videos` topic, rising; none where `as_of` is not used.
+          offsets: of their records in the `videos` topic, rising; none where `as_of` is not used.
         """
-        slots: dict[int, None] = {}
-        given: dict[int, int] = {}
-        gone: list[int] = []
-        for place, video in enumerate(videos):
-            slot, owner = self._place(video, gone, slots)
-            slots[slot] = None
-            self.withdrawn[slot] = _NEVER
-            if owner is not None:
-                self.since[slot] = offsets[place] if offsets else 0
-            if owner is not None:
-                given.setdefault(slot, owner)
-        self._census.change(gone, [int(self.published_ms[slot]) for slot in slots])
-        for encoded in self._encoded.values():
-            self._encode(encoded, list(slots))
-        return given
+        return self.take(
+            [
+                Change(video.video_id, video, offsets[place] if offsets else 0, video.published_ms)
+                for place, video in enumerate(videos)
+            ]
+        )
 
     def note_contents(self, contents: Sequence[VideoContent], offsets: Sequence[int]) -> list[int]:
         """Take in what is known of videos' media; return the slots of those that had no content before.
@@ -178,8 +186,8 @@ class FreshPool:
         slots: dict[int, None] = {}
         first: list[int] = []
         for offset, content in zip(offsets, contents, strict=True):
-            self._contents.add(offset, content, self._slot_of_id)
-            slot = self._slot_of_id.get(content.video_id, -1)
+            self._contents.add(offset, content, self._slots.of_id)
+            slot = self._slots.of_id.get(content.video_id, -1)
             if slot >= 0:
                 if self.content_since[slot] < 0:
                     first.append(slot)
@@ -198,42 +206,67 @@ class FreshPool:
         Args:
           offset: of the record that says so, in the `videos` topic.
         """
-        slot = self.slot(video_id)
-        if slot < 0:
-            return False
-        if self.withdrawn[slot] == _NEVER:
-            self._census.change([int(self.published_ms[slot])], [])
-            self.expires_ms[slot] = 0
-            self.withdrawn[slot] = offset
-            self._unindex(np.array([slot]))
-        return True
+        there = self.slot(video_id) >= 0
+        self.take([Change(video_id, None, offset)])
+        return there
+
+    def take(self, changes: Sequence[Change]) -> dict[int, int]:
+        """Add, replace and withdraw items, in the order of their records.
+
+        Returns: the slots that were given, with the key of their former owner, 0 for none.
+        """
+        given: dict[int, int] = {}
+        before: dict[int, Counted | None] = {}
+        anew: dict[int, None] = {}
+        for change in changes:
+            slot = self._slots.of_id.get(change.video_id, -1)
+            if change.video is None:
+                if slot >= 0:
+                    before.setdefault(slot, self._counted(slot))
+                    self.windows.set(slot, CLOSED, change.offset, self.windows.of(slot))
+                continue
+            was = self.windows.of(slot) if slot >= 0 else None
+            if slot < 0:
+                free = self._used < self.capacity
+                slot = self._used if free else int(np.argmin(self.windows.stays_ms))
+                before.setdefault(slot, None if free else self._counted(slot))
+                given.setdefault(slot, 0 if free else int(self.keys[slot]))
+                was = None if free else CLOSED  # before it came, a look back must not find it in another's place
+                self._own(slot, change)
+            before.setdefault(slot, self._counted(slot))
+            if self._describe(slot, change.video):
+                anew[slot] = None
+            self.windows.set(slot, window_of(change.video, change.heard_ms, self._ages), change.offset, was)
+        after = [self._counted(slot) for slot in before]
+        self._census.change(filter(None, before.values()), filter(None, after))
+        self._renew(list(anew), list(before))
+        return given
 
     def expire(self, now_ms: int) -> None:
         """Take what has expired at `now_ms`, a moment that every partition has passed, out of the indexes."""
-        expires = self.expires_ms[: self._used]
-        self._unindex(np.flatnonzero((expires > self._ended_ms) & (expires <= now_ms)))
+        ends = self.windows.ends_ms[: self._used]
+        self._unindex(np.flatnonzero((ends > self._ended_ms) & (ends <= now_ms)))
         self._ended_ms = max(self._ended_ms, now_ms)
+
+    def is_closed(self, video_id: str) -> bool:
+        """Tell whether an item is not known, withdrawn, sold out or ended: closed whatever the time."""
+        slot = self.slot(video_id)
+        return slot < 0 or not self.windows.ends_ms[slot]
 
     def fresh(self, now_ms: int) -> NDArray[np.bool_]:
         """Return which slots [size] may be recommended at `now_ms`."""
-        ends = self.expires_ms[: self.size]
-        if self._as_of != _NEVER:
-            later = self.withdrawn[: self.size]
-            back = (later >= self._as_of) & (later != _NEVER)
-            ends = np.where(back, self.published_ms[: self.size] + self._fresh_ms, ends)
-        fresh: NDArray[np.bool_] = ends > now_ms
-        return fresh
+        return self.windows.open(self.size, now_ms, self._then)
 
     def count(self, now_ms: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how many videos may be recommended at moments [B]."""
-        return self.ages(now_ms)[2] if self._as_of != _NEVER else self._census.count(now_ms)
+        return self.ages(now_ms)[2]
 
     def ages(self, now_ms: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
         """Return publication times of the youngest and oldest candidate, and how many there are, at moments [B].
 
         Without candidates, the youngest is 0 and the oldest the moment itself, which is also the latest it can be.
         """
-        if self._as_of == _NEVER:
+        if self._then is None:
             return self._census.ages(now_ms)
         moments, which = np.unique(now_ms, return_inverse=True)
         some = [self.published_ms[: self.size][self.fresh(moment)] for moment in moments.tolist()]
@@ -246,7 +279,7 @@ class FreshPool:
 
     def index(self, scorer: Scorer) -> Index | None:
         """Return the index of a scorer's keys, where there is one; it knows nothing of earlier moments."""
-        return self.encoded(scorer).index if self._as_of == _NEVER else None
+        return self.encoded(scorer).index if self._then is None else None
 
     def encoded(self, scorer: Scorer) -> Encoded:
         """Return the pool as `scorer` sees it; the first call for a version encodes every video."""
@@ -277,52 +310,45 @@ class FreshPool:
             self._popularity_base_ms, exponent = at_ms, 0.0
         self.popularity[slot] += amount * 2.0 ** max(exponent, -_MAX_EXPONENT)
 
-    def _place(self, video: Video, gone: list[int], placed: Container[int]) -> tuple[int, int | None]:
-        """Return the slot of a video and, when it was given now, the key of its former owner or 0.
+    def _counted(self, slot: int) -> Counted | None:
+        """Return what the census knows of a slot; nothing while its item is closed."""
+        window = self.windows.of(slot)
+        if not window.ends_ms:
+            return None
+        return Counted(slot, int(self.kinds[slot]), int(self.published_ms[slot]), window)
 
-        Args:
-          gone: gets the publication time of what the census has in this slot; nothing for a slot in `placed`.
-        """
-        slot, owner = self._slot_of_id.get(video.video_id, -1), None
-        key = key64(video.video_id)
-        if slot < 0:
-            if self._used < self.capacity:
-                slot, owner = self._used, 0
-                self.size = self._used = slot + 1
-            else:
-                slot = int(np.argmin(self.expires_ms))
-                owner = self._vacate(slot)
-            self._slot_of[key] = self._slot_of_id[video.video_id] = slot
-            first = self._slot_of_low.setdefault(key & _LOW, slot)
-            if first != slot:
-                self.twins.setdefault(key & _LOW, [first]).append(slot)
-        if self.expires_ms[slot] and slot not in placed:
-            gone.append(int(self.published_ms[slot]))
+    def _own(self, slot: int, change: Change) -> None:
+        """Give a slot to an item; its former owner goes."""
+        if slot < self._used:
+            self._slots.take(slot)
+            self.popularity[slot] = 0.0
+        else:
+            self.size = self._used = slot + 1
+            self.since[slot] = change.offset
+        self.videos[slot] = None
+        self._slots.give(slot, change.video_id)
+
+    def _describe(self, slot: int, video: Video) -> bool:
+        """Note the facts of a slot's item; return whether they are others than before, so that it is encoded anew."""
+        before = self.videos[slot]
         self.changes += 1
-        self.changed[slot] = self.changes
-        self.videos[slot] = video
-        self.ids[slot], self.keys[slot] = video.video_id, key
-        self.durations_ms[slot], self.kinds[slot] = video.duration_ms, _KINDS[video.kind]
+        self.videos[slot], self.changed[slot] = video, self.changes
+        self.durations_ms[slot], self.kinds[slot] = video.duration_ms, PLACES[video.kind]
         self.published_ms[slot] = video.published_ms
-        self.expires_ms[slot] = video.published_ms + self._fresh_ms
         self.authors[slot] = key64(video.author_id)
         self.content_since[slot] = self._contents.since(video.video_id)
-        return slot, owner
+        return before is None or lasting(before) != lasting(video)
 
-    def _vacate(self, slot: int) -> int:
-        key = int(self.keys[slot])
-        low = key & _LOW
-        self._slot_of.pop(key, None)
-        del self._slot_of_id[self.ids[slot]]
-        self.popularity[slot] = 0.0
-        twins = [twin for twin in self.twins.pop(low, ()) if twin != slot]
-        if twins:
-            self._slot_of_low[low] = twins[0]
-            if len(twins) > 1:
-                self.twins[low] = twins
-        else:
-            del self._slot_of_low[low]
-        return key
+    def _renew(self, anew: list[int], touched: list[int]) -> None:
+        """Encode slots anew; those that are touched are in the indexes when they are open, and not when closed."""
+        ends = self.windows.ends_ms
+        for encoded in self._encoded.values():
+            self._encode(encoded, anew)
+            if encoded.index is not None:
+                some = np.array(touched, np.int64)
+                back = some[(ends[some] > 0) & ~np.isin(some, anew)]
+                encoded.index.put(back, encoded.keys[back])
+        self._unindex(np.array([slot for slot in touched if not ends[slot]], np.int64))
 
     def _encode(self, encoded: Encoded, slots: Sequence[int]) -> None:
         for start in range(0, len(slots), _BLOCK):
@@ -347,12 +373,12 @@ class FreshPool:
             some = np.array(slots[start : start + _BLOCK], np.int64)
             for encoded in self._encoded.values():
                 self._encode_block(encoded, some)
-                if encoded.index is not None and self._as_of == _NEVER:
-                    there = some[self.expires_ms[some] > self._ended_ms]
+                if encoded.index is not None and self._then is None:
+                    there = some[self.windows.ends_ms[some] > self._ended_ms]
                     encoded.index.put(there, encoded.keys[there])
 
     def _lay_out(self, encoded: Encoded, indexing: Indexing) -> None:
-        slots = np.flatnonzero(self.expires_ms[: self._used] > self._ended_ms)
+        slots = np.flatnonzero(self.windows.ends_ms[: self._used] > self._ended_ms)
         if not len(slots):
             return
         asked = imagined_queries(encoded.scorer, encoded.vectors[: self._used])
@@ -363,3 +389,8 @@ class FreshPool:
             for encoded in self._encoded.values():
                 if encoded.index is not None:
                     encoded.index.drop(slots)
+
+
+def lasting(video: Video) -> Video:
+    """Return a video without what changes from moment to moment; a scorer sees nothing of that."""
+    return msgspec.structs.replace(video, stock=None, starts_ms=None, ends_ms=None, ended=False, viewers=0)

@@ -46,6 +46,10 @@ class Scorer(Protocol):
         """Advance hidden [B, H] by one event each: video vectors [B, E] and behaviour [B, F]; returns [B, H]."""
         ...
 
+    def first(self, profiles: Sequence[Sequence[int]]) -> Floats:
+        """Return the hidden states [B, H] that users with these profile keys begin with; zeros where none is known."""
+        ...
+
     def queries(self, hidden: Floats) -> Floats:
         """Return queries [B, D] of hidden states [B, H]."""
         ...

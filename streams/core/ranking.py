@@ -9,9 +9,12 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.equals import nth_of_equals
 from streams.core.explore import Allowed, explore
-from streams.core.logits import TILE, Given, Logits
+from streams.core.logits import Given, Logits
 from streams.core.ports import Floats
+from streams.core.quotas import Quotas, searched_by_kind, with_least, with_room, within
+from streams.core.tiles import TILE
 from streams.core.top import Candidates, candidates, in_order, joined
 
 Bools = NDArray[np.bool_]
@@ -29,6 +32,7 @@ class Policy:
       threshold: a video is recommended when its score exceeds this; in (0, 1).
       author_cap: most videos of one author.
       exploration: probability that a position is given to a video drawn uniformly.
+      quotas: least and most positions by kind; None for no limits.
     """
 
     size: int = 20
@@ -36,6 +40,7 @@ class Policy:
     threshold: float = 0.05
     author_cap: int = 3
     exploration: float = 0.1
+    quotas: Quotas | None = None
 
     @property
     def logit(self) -> float:
@@ -97,7 +102,14 @@ def joined_slates(parts: Sequence[Ranked]) -> Ranked:
     )
 
 
-def rank(logits: Floats, allowed: Bools, authors: Ints, policy: Policy, seeds: NDArray[np.uint64]) -> Ranked:
+def rank(
+    logits: Floats,
+    allowed: Bools,
+    authors: Ints,
+    policy: Policy,
+    seeds: NDArray[np.uint64],
+    kinds: Ints | None = None,
+) -> Ranked:
     """Make one slate per row.
 
     Args:
@@ -105,12 +117,13 @@ def rank(logits: Floats, allowed: Bools, authors: Ints, policy: Policy, seeds: N
       allowed: [B, N] fresh and unseen.
       authors: [N] author keys.
       seeds: [B] one per triggering event; the same seed explores the same positions.
+      kinds: [N] places of kinds, for the policy's quotas.
 
     Returns: B slates, best first, ties broken by the lower slot.
     """
     bits = np.packbits(allowed, axis=1, bitorder="little")
     minimum = np.full(len(bits), policy.minimum)
-    return rank_tiles(Given(logits), logits.shape[1], bits, authors, policy, minimum, seeds)
+    return rank_tiles(Given(logits), logits.shape[1], bits, authors, policy, minimum, seeds, kinds)
 
 
 def rank_tiles(
@@ -121,6 +134,7 @@ def rank_tiles(
     policy: Policy,
     minimum: Ints,
     seeds: NDArray[np.uint64],
+    kinds: Ints | None = None,
 ) -> Ranked:
     """Make slates from logits that are computed 64 rows at a time and not kept.
 
@@ -129,17 +143,29 @@ def rank_tiles(
       bits: [B, N/8] allowed, little bit first.
       minimum: [B] of each row, in place of the policy's.
     """
-    best, values, filled = _bests(logits, count, bits, authors, policy, minimum)
+    kinds = kinds if count else None  # no kind is short of anything in an empty pool
+    best, values, filled = _bests(logits, count, bits, authors, policy, minimum, kinds)
     free = np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
 
     def allowed(rows: Ints, slots: Ints) -> Bools:
         return is_set(bits, rows, slots)
 
-    return with_exploration(best, values, filled, free, logits, count, allowed, policy, minimum, seeds)
+    if policy.quotas is not None and kinds is not None and len(best):
+        some = np.unpackbits(np.bitwise_or.reduce(bits, axis=0), count=count, bitorder="little").view(bool)
+        search = searched_by_kind(logits, kinds, some, allowed)
+        best, values = with_least(best, values, authors, kinds, policy.author_cap, policy.quotas, search)
+        filled = (best >= 0).sum(axis=1)
+    return with_exploration(best, values, filled, free, logits, count, allowed, policy, minimum, seeds, kinds)
 
 
 def _bests(
-    logits: Logits, count: int, bits: NDArray[np.uint8], authors: Ints, policy: Policy, minimum: Ints
+    logits: Logits,
+    count: int,
+    bits: NDArray[np.uint8],
+    authors: Ints,
+    policy: Policy,
+    minimum: Ints,
+    kinds: Ints | None,
 ) -> tuple[Ints, Floats, Ints]:
     """Return slots [B, K], logits [B, K] and how many of each row are filled.
 
@@ -156,7 +182,7 @@ def _bests(
         """Fill rows; return those for which `wanted` candidates were too few."""
         found = _candidates(logits, some, bits, count, wanted, masked)
         slots, logit = in_order(found, len(some))
-        good = admitted(slots, authors, policy)
+        good = admitted(slots, authors, policy, kinds)
         best[some], values[some], filled[some] = compact(slots, logit, good, policy, minimum[some])
         left: Ints = some[~found.whole & (good.sum(axis=1) < policy.size)]
         return left
@@ -202,31 +228,21 @@ def _candidates(
     return Candidates(found.rows[keep], found.slots[keep], found.logits[keep], found.whole)
 
 
-def admitted(slots: Ints, authors: Ints, policy: Policy) -> Bools:
-    """Return which of slots [B, C], best first, the author cap lets through."""
+def admitted(slots: Ints, authors: Ints, policy: Policy, kinds: Ints | None = None) -> Bools:
+    """Return which of slots [B, C], best first, the author cap lets through, and the most positions of each kind."""
     valid = slots >= 0
     cap, width = policy.author_cap, slots.shape[1]
+    if policy.quotas is not None and kinds is not None:
+        by_kind = np.where(valid, kinds[slots], -1)
+        return within(authors[slots], by_kind, valid, policy.size, cap, policy.quotas)
     if cap >= policy.size or width <= cap:
         return valid
     by = np.where(valid, authors[slots], -1 - np.arange(width))
     ordered = np.sort(by, axis=1)
     crowded = np.flatnonzero((ordered[:, cap:] == ordered[:, :-cap]).any(axis=1))
     if len(crowded):
-        valid[crowded] &= _nth_of_equals(by[crowded]) < cap
+        valid[crowded] &= nth_of_equals(by[crowded]) < cap
     return valid
-
-
-def _nth_of_equals(values: Ints) -> Ints:
-    """Return for values [B, C] how many equal ones stand before each in its row."""
-    order = np.argsort(values, axis=1, kind="stable")
-    ordered = np.take_along_axis(values, order, axis=1)
-    place = np.broadcast_to(np.arange(values.shape[1]), values.shape)
-    begins = np.ones(values.shape, bool)
-    begins[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    nth = place - np.maximum.accumulate(np.where(begins, place, 0), axis=1)
-    found = np.empty_like(nth)
-    np.put_along_axis(found, order, nth, axis=1)
-    return found
 
 
 def compact(slots: Ints, values: Floats, good: Bools, policy: Policy, minimum: Ints) -> tuple[Ints, Floats, Ints]:
@@ -254,11 +270,14 @@ def with_exploration(
     policy: Policy,
     minimum: Ints,
     seeds: NDArray[np.uint64],
+    kinds: Ints | None = None,
 ) -> Ranked:
     """Give positions to drawn videos; the best move down and drop out beyond K."""
     chance = (policy.exploration / np.maximum(free - filled, 1)).astype(np.float32)
     length = np.minimum(policy.size, np.maximum(filled, np.minimum(minimum, free)))
     drawn = explore(best, length, count, allowed, policy.exploration, seeds)
+    if policy.quotas is not None and kinds is not None:
+        best, values, filled, drawn = with_room(best, values, drawn, kinds, policy.quotas)
     explored = drawn >= 0
     if not explored.any():
         return Ranked(best, values, filled, explored, chance)

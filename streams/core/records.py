@@ -6,7 +6,7 @@ Kafka is `pairs()`, keys and encoded values, for which the numbers are laid out 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.behaviour import BEHAVIOUR_SIZE, Steps, expand, labels_of
-from streams.core.events import CERTAIN, EventType, Feedback, Record, Slate
+from streams.core.events import CERTAIN, NO_PROFILE, EventType, Feedback, Record, Slate
 from streams.core.plan import Plan
 from streams.core.pool import FreshPool
 from streams.core.ports import Floats
@@ -67,6 +67,7 @@ class _WrittenFeedback(_Written, frozen=True, gc=False):
     label: float
     behaviour: msgspec.Raw
     arm: str = "online"
+    profile: tuple[int, ...] = NO_PROFILE
 
 
 def _as_written(record: Feedback) -> Feedback | _WrittenFeedback:
@@ -82,7 +83,7 @@ def _as_written(record: Feedback) -> Feedback | _WrittenFeedback:
         impression_id=record.impression_id, user_id=record.user_id, video_id=record.video_id,
         revision=record.revision, offset=record.offset, event_time_ms=record.event_time_ms,
         impression_ms=record.impression_ms, outcome=record.outcome, watch_ratio=record.watch_ratio,
-        label=record.label, behaviour=behaviour, arm=record.arm,
+        label=record.label, behaviour=behaviour, arm=record.arm, profile=record.profile,
     )  # fmt: skip
 
 
@@ -216,12 +217,19 @@ class FeedbackRecords(Sequence[Feedback]):
       steps: of all events of the plan.
       places: int64 [M], events whose outcome is complete in itself, ascending; `arms` [M], of their users.
       joined: other records, by the event that they belong behind; those of closings with their rank before it.
+      profiles: of users who had made no step before it, by event.
     """
 
     def __init__(
-        self, plan: Plan, steps: Steps, places: Ints, joined: list[tuple[int, int, Feedback]], arms: list[str]
+        self,
+        plan: Plan,
+        steps: Steps,
+        places: Ints,
+        joined: list[tuple[int, int, Feedback]],
+        arms: list[str],
+        profiles: Mapping[int, tuple[int, ...]] | None = None,
     ) -> None:
-        self._plan, self._arms = plan, arms
+        self._plan, self._arms, self._profiles = plan, arms, profiles or {}
         self._places: list[int] = places.tolist()
         self._labels: list[float] = labels_of(steps.ratios[places], steps.masks[places]).tolist()
         self._ratios: list[float] = steps.ratios[places].tolist()
@@ -247,6 +255,9 @@ class FeedbackRecords(Sequence[Feedback]):
         at = self._order[row]
         if at < 0:
             return self._joined[~at]
+        return self._complete(at)
+
+    def _complete(self, at: int) -> Feedback:
         place = self._places[at]
         event = self._plan.events[place]
         return Feedback(
@@ -254,7 +265,7 @@ class FeedbackRecords(Sequence[Feedback]):
             offset=int(self._plan.offsets[place]), event_time_ms=event.event_time_ms,
             impression_ms=int(self._plan.now_ms[place]), outcome=self._names[at], watch_ratio=self._ratios[at],
             label=self._labels[at], behaviour=self._inputs[at].tolist(), propensity=CERTAIN,
-            arm=self._arms[at],
+            arm=self._arms[at], profile=self._profiles.get(place, NO_PROFILE),
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[Feedback]:
@@ -275,6 +286,10 @@ class FeedbackRecords(Sequence[Feedback]):
                 packed_floats(self._inputs, [BEHAVIOUR_SIZE] * len(places)), self._arms, strict=True,
             )
         ]  # fmt: skip
+        if self._profiles:
+            for row, place in enumerate(places):
+                if place in self._profiles:
+                    complete[row] = complete[row][0], _encode(_as_written(self._complete(row)))
         if not self._joined:
             return complete
         joined = [(record.user_id.encode(), _encode(_as_written(record))) for record in self._joined]

@@ -116,7 +116,7 @@ def rank_slates(
     logits = parts[0] if len(parts) == 1 else Stacked(parts, counts)
     if lifts is not None:
         logits = Lifted(logits, lifts)
-    return rank_tiles(logits, size, bits, pool.authors[:size], policy, minimum, seeds)
+    return rank_tiles(logits, size, bits, pool.authors[:size], policy, minimum, seeds, pool.kinds[:size])
 
 
 def _lifts(slated: Slated, orders: Sequence[Order], now_ms: Ints, pool: FreshPool, social: Social) -> Lifts | None:
@@ -150,7 +150,8 @@ def _rank_by_key(
         logits = Lifted(logits, lifts)
     rows = np.arange(len(order.places))
     minimum = np.full(len(rows), policy.size if order.kind in (POPULAR, RANDOM) else policy.minimum)
-    return rank_tiles(logits, pool.size, eligible.bits(rows), pool.authors[: pool.size], policy, minimum, seeds)
+    size, bits = pool.size, eligible.bits(rows)
+    return rank_tiles(logits, size, bits, pool.authors[:size], policy, minimum, seeds, pool.kinds[:size])
 
 
 def _logits(order: Order, slated: Slated, pool: FreshPool, seeds: NDArray[np.uint64]) -> Logits:

@@ -56,6 +56,7 @@ class UserStates:
       by_key: whether the pool has so many slots that bits would take more than the keys of the seen videos do.
       seen_bits: uint8 [R, S/8]; the seen videos as bits over the pool's slots; [R, 0] with `by_key`.
       impressions: open impressions by row; a row without any is absent, and `has_open` bool [R] says so.
+      profiles: keys of profile fields by row, ascending; a row without is absent, and `has_profile` bool [R] says so.
       ties: whom the row's user follows and knows; a row without any is absent, and `has_ties` bool [R] says so.
     """
 
@@ -71,11 +72,12 @@ class UserStates:
         self._filled: dict[bytes, bytes] = {}  # chunks to be stored with the next `pack`
         self._unplaced: dict[int, set[int]] = {}  # rows that saw a video which has no slot, by seen key
         self.impressions: dict[int, Impressions] = {}
+        self.profiles: dict[int, tuple[int, ...]] = {}
         self.ties: dict[int, Ties] = {}
         self.table: NDArray[Any] = np.zeros(0, row_type(shape))
         self.by_key = shape.by_key(pool.capacity)
         self.seen_bits = np.zeros((0, 0 if self.by_key else (pool.capacity + 7) // 8), np.uint8)
-        self.has_open, self.has_ties = np.zeros(0, bool), np.zeros(0, bool)
+        self.has_open, self.has_profile, self.has_ties = (np.zeros(0, bool) for _ in range(3))
         self._used = np.zeros(0, np.int64)
         self._turn = 0
 
@@ -127,6 +129,7 @@ class UserStates:
                 self._free.append(row)
                 self._forget_unplaced(row)
                 self.set_open(row, [])
+                self.set_profile(row, ())
                 self.set_ties(row, NONE)
                 self._chunks.pop(row, None)
 
@@ -141,6 +144,8 @@ class UserStates:
                 "open_impressions": len(self.impressions.get(row, ())),
                 "remembered_slates": min(int(state["slates"]), SLATES_KEPT),
             }  # fmt: skip
+            if row in self.profiles:
+                removed["profile_fields"] = len(self.profiles[row])
             if row in self.ties:
                 removed["follows"], removed["friends"] = map(len, self.ties[row])
             full = int(state["seen_count"]) // self.shape.chunk
@@ -179,7 +184,7 @@ class UserStates:
     def _grow(self) -> None:
         old = len(self.table)
         added = max(_LEAST_ROWS, old // 2)
-        for name in ("table", "seen_bits", "has_open", "has_ties", "_used"):
+        for name in ("table", "seen_bits", "has_open", "has_profile", "has_ties", "_used"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros((added, *column.shape[1:]), column.dtype)]))
         self._users.extend([""] * added)
@@ -298,6 +303,31 @@ class UserStates:
             self.ties.pop(row, None)
         self.has_ties[row] = some
 
+    def set_profile(self, row: int, keys: tuple[int, ...]) -> None:
+        """Take over the keys of a row's profile fields."""
+        if keys:
+            self.profiles[row] = keys
+        else:
+            self.profiles.pop(row, None)
+        self.has_profile[row] = bool(keys)
+
+    def tell(self, row: int, keys: tuple[int, ...]) -> None:
+        """Put a profile in place of what a row's user said before.
+
+        Its hidden state is made anew at the next touch, as long as it rests on steps that are all kept: it is then what
+        it would be had the profile been known from the start. Later a profile changes nothing any more.
+        """
+        self.set_profile(row, keys)
+        steps = int(self.table["steps"][row])
+        if steps <= self.shape.recent:
+            self.table["model_version"][row] = -1
+        if not steps:
+            self.table["hidden"][row] = 0.0
+
+    def untried(self, row: int) -> tuple[int, ...]:
+        """Return the profile of a row's user as long as it has made no step; empty afterwards."""
+        return () if self.table["steps"][row] else self.profiles.get(row, ())
+
     # -- slates -----------------------------------------------------------------------------------------------------
 
     def slate_place(self, row: int, offset: int) -> int:
@@ -323,11 +353,12 @@ class UserStates:
         packed = self.table[rows]
         ends = (self._fixed + 4 * (packed["seen_count"] % self.shape.chunk)).tolist()
         tails = {}
-        if self.impressions or self.ties:
-            for place in np.flatnonzero(self.has_open[rows] | self.has_ties[rows]).tolist():
+        if self.impressions or self.profiles or self.ties:
+            some = self.has_open[rows] | self.has_profile[rows] | self.has_ties[rows]
+            for place in np.flatnonzero(some).tolist():
                 row = int(rows[place])
                 found = self.impressions.get(row, [])
-                tails[place] = pack_tail(Tail(found, *self.ties.get(row, NONE)))
+                tails[place] = pack_tail(Tail(found, self.profiles.get(row, ()), *self.ties.get(row, NONE)))
                 packed["unlabelled"][place] = any(not entry.revision for entry in found)
         data = packed.tobytes()
         records = self._filled
@@ -362,6 +393,7 @@ class UserStates:
         if len(record) > size + count:
             tail = tail_of(record)
             self.set_open(row, tail.impressions)
+            self.set_profile(row, tail.profile)
             self.set_ties(row, Ties(tail.follows, tail.friends))
         wanted = chunks_of(record, user_id, self.shape)
         kept = [seen_of_chunk(value) for key in wanted if (value := chunks.get(key)) is not None]
@@ -383,7 +415,7 @@ class UserStates:
         """Return a row of this shape made of one with another number of recent steps or positions."""
         row = np.array([self._blank])
         for name in row.dtype.names or ():
-            if name not in ("recent", "mask_bytes", "slate_masks") and not name.startswith("recent_"):
+            if name not in ("recent", "mask_bytes", "slate_masks", "spare") and not name.startswith("recent_"):
                 row[name] = stored[name]
         width = min(shape.mask_bytes, self.shape.mask_bytes)
         row["slate_masks"][..., :width] = stored["slate_masks"][..., :width]

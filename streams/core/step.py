@@ -26,6 +26,7 @@ from streams.core.limits import beyond, count, count_beyond
 from streams.core.plan import Arrivals, Closing, Deadlines, Ints, Plan, waves_of
 from streams.core.pool import FreshPool
 from streams.core.ports import Floats, Scorer, Trial
+from streams.core.profile import first_states, profile_keys
 from streams.core.ranking import Ranked
 from streams.core.records import FeedbackRecords, slate_records
 from streams.core.slates import Order, Slated, rank_slates
@@ -131,6 +132,8 @@ class Partition:
         if marked.any():
             some = live[marked]
             states.mark_seen(batch.rows[some], batch.slots[some], batch.keys[some])
+        if batch.tells is not None or states.profiles:
+            self._profiles(live, batch)
         if batch.tying is not None:
             self._tie(live[batch.tying[live]], batch)
         taste = batch.taste[live]
@@ -157,6 +160,17 @@ class Partition:
             row, slot = int(batch.rows[place]), int(batch.slots[place])
             author = int(self.pool.authors[slot]) if slot >= 0 else 0
             states.set_ties(row, tied(states.ties.get(row, NONE), batch.plan.events[place], author, most))
+
+    def _profiles(self, live: Ints, batch: Columns) -> None:
+        """Take in profiles, and note of whom feedback shall tell one: of users who have made no step."""
+        states = self.states
+        if batch.tells is not None:
+            for place in live[batch.tells[live]].tolist():
+                states.tell(int(batch.rows[place]), profile_keys(batch.plan.events[place].profile or ()))
+        rows = batch.rows[live]
+        told = states.has_profile[rows] & (states.table["steps"][rows] == 0)
+        for place in live[told].tolist():
+            batch.profiles[place] = states.profiles[int(batch.rows[place])]
 
     def _waves(self, batch: Columns, effects: Effects) -> list[Ints]:
         """Return the waves of the events that are within their users' limits, and count the others."""
@@ -211,10 +225,12 @@ class Partition:
         stale = rows[table["model_version"][rows] != scorer.version]
         if not len(stale):
             return
-        with_steps = stale[table["steps"][stale] > 0]
-        if len(with_steps):
-            effects.counts["rebuilt"] += len(with_steps)
-            table["hidden"][with_steps] = rebuild(self.states, with_steps, self.pool, scorer)
+        made = table["steps"][stale] > 0
+        if made.any():
+            effects.counts["rebuilt"] += int(made.sum())
+        made |= self.states.has_profile[stale]
+        if made.any():
+            table["hidden"][stale[made]] = rebuild(self.states, stale[made], self.pool, scorer)
         table["model_version"][stale] = scorer.version
 
     # -- joins that need the entries of the user --------------------------------------------------------------------
@@ -267,10 +283,11 @@ class Partition:
         """Close what is due before the event at `place`; `closings` are in reverse order."""
         while closings and closings[-1].before <= place:
             closing = closings.pop()
-            entries = self.states.impressions.get(self.states.row(user), [])
+            row = self.states.row(user)
+            entries = self.states.impressions.get(row, [])
             made = close(entries, closing.offset, closing.deadline_ms - self.config.label_window_ms)
             if made:
-                batch.closed.append((closing.before, user, made))
+                batch.closed.append((closing.before, user, made, self.states.untried(row)))
 
     # -- after the waves --------------------------------------------------------------------------------------------
 
@@ -302,7 +319,7 @@ class Partition:
         effects.counts["clipped"] += int(beyond.sum())
         effects.counts["replayed"] += len(plan.users) - len(touched)
         effects.touched = dict.fromkeys(touched)
-        effects.touched.update(dict.fromkeys(user for _, user, _ in batch.closed))
+        effects.touched.update(dict.fromkeys(user for _, user, *_ in batch.closed))
 
     def _remember(self, places: Ints, ranked: Ranked, batch: Columns, slated: Slated, versions: Ints) -> None:
         """Note in the states, for the impressions to come, how the slates were made."""
@@ -318,17 +335,18 @@ class Partition:
     def _feedback(self, batch: Columns, effects: Effects) -> None:
         plan, arm = batch.plan, self.config.arm
         joined: list[tuple[int, int, Feedback]] = []
-        for before, user, made in batch.closed:
-            joined += [(before, 1, feedback_of(one, user, arm(user), [])) for one in made]
+        for before, user, made, profile in batch.closed:
+            joined += [(before, 1, feedback_of(one, user, arm(user), [], profile)) for one in made]
             effects.counts[Join.PROVISIONAL] += len(made)
         if batch.joined:
             inputs = expand(batch.numbers, batch.flags)
             for place, one in batch.joined.items():
                 user = plan.users[place]
-                joined.append((place, 2, feedback_of(one, user, arm(user), inputs[place].tolist())))
+                profile = batch.profiles.get(place, ())
+                joined.append((place, 2, feedback_of(one, user, arm(user), inputs[place].tolist(), profile)))
         complete = np.flatnonzero(batch.stepped & ~batch.slow)
         arms = batch.arm_names(complete.tolist(), self.config)
-        effects.labelled = [FeedbackRecords(plan, batch.steps, complete, joined, arms)]
+        effects.labelled = [FeedbackRecords(plan, batch.steps, complete, joined, arms, batch.profiles)]
 
 
 def _parts(batch: Columns, config: StepConfig, scorers: Scorers, trial: Trial | None) -> Parts:
@@ -356,13 +374,19 @@ def _by_scorer(parts: Parts) -> Shares:
 
 
 def rebuild(states: UserStates, rows: Ints, pool: FreshPool, scorer: Scorer) -> Floats:
-    """Return hidden states [B, H] of `rows`, made anew by `scorer` from the recent steps that are kept."""
+    """Return hidden states [B, H] of `rows`, made anew by `scorer` from the recent steps that are kept.
+
+    A state that still has all its steps begins as the user's profile says, any other with nothing.
+    """
     table, recent = states.table, states.shape.recent
     steps = table["steps"][rows].astype(np.int64)
     count = np.minimum(steps, recent)
     first = np.where(steps > recent, steps % recent, 0)
     vectors = pool.encoded(scorer).vectors
     hidden = np.zeros((len(rows), states.shape.hidden), np.float32)
+    whole = np.flatnonzero(states.has_profile[rows] & (steps <= recent))
+    if len(whole):
+        hidden[whole] = first_states([states.profiles[row] for row in rows[whole].tolist()], scorer)
     for t in range(int(count.max(initial=0))):
         live = np.flatnonzero(count > t)
         at = rows[live], (first[live] + t) % recent

@@ -43,7 +43,9 @@ def tied(ties: Ties, event: Event, author: int, most: int) -> Ties:
         return Ties(ties.follows, _without(ties.friends, other))
     if kind is EventType.UNFOLLOW:
         return Ties(_without(ties.follows, other or author), ties.friends)
-    return Ties(_with(ties.follows, other or author, most), ties.friends)
+    if EventType.FOLLOW in (kind, *event.actions):
+        return Ties(_with(ties.follows, other or author, most), ties.friends)
+    return ties
 
 
 def _with(keys: Keys, key: int, most: int) -> Keys:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from streams.core.events import BARE, Event, Slate, Video
+from streams.core.events import Event, Slate, Video
+from streams.schemas import EVENT_RULES
 
 MAX_SLATE = 200
 
@@ -20,7 +22,7 @@ class Problem(msgspec.Struct):
 
 
 class VideoFacts(msgspec.Struct):
-    """What a viewer may know of a video."""
+    """What a viewer may know of a video, a product (its price and stock) or a live room (its times and viewers)."""
 
     video_id: str
     author_id: str
@@ -31,14 +33,19 @@ class VideoFacts(msgspec.Struct):
     music_id: str
     title: str
     media: str
+    price: float | None
+    currency: str
+    stock: int | None
+    shown_in: tuple[str, ...]
+    starts_ms: int | None
+    ends_ms: int | None
+    viewers: int
 
     @classmethod
     def of(cls, video: Video) -> VideoFacts:
         """Return the facts of a published video."""
-        return cls(
-            video.video_id, video.author_id, video.kind.value, video.published_ms, video.duration_ms, video.tags,
-            video.music_id, video.title, video.media,
-        )  # fmt: skip
+        facts = {name: getattr(video, name) for name in cls.__struct_fields__ if name != "kind"}
+        return cls(kind=video.kind.value, **facts)
 
 
 class Item(msgspec.Struct):
@@ -70,8 +77,12 @@ class SlateAnswer(msgspec.Struct):
     items: Annotated[list[Item], Meta(min_length=1, max_length=MAX_SLATE)]
 
     @classmethod
-    def of(cls, slate: Slate, videos: dict[str, Video], k: int, user_id: str) -> SlateAnswer:
-        """Return the first `k` positions of a slate; `user_id` is what its user is called by who asked."""
+    def of(cls, slate: Slate, videos: dict[str, Video], over: Set[str], k: int, user_id: str) -> SlateAnswer:
+        """Return the first `k` positions of a slate, without those of items that are over.
+
+        Args:
+          user_id: what its user is called by who asked.
+        """
         facts = {name: getattr(slate, name) for name in cls.__struct_fields__ if name != "items"}
         facts["user_id"] = user_id
         items = [
@@ -79,8 +90,8 @@ class SlateAnswer(msgspec.Struct):
                 place, item.video_id, item.score, item.propensity, item.explored,
                 VideoFacts.of(videos[item.video_id]) if item.video_id in videos else None,
             )
-            for place, item in enumerate(slate.items[:k])
-        ]  # fmt: skip
+            for place, item in enumerate(slate.items) if item.video_id not in over
+        ][:k]  # fmt: skip
         return cls(items=items, **facts)
 
 
@@ -163,19 +174,9 @@ ANSWERS = (SlateAnswer, EventsAnswer, Explanation, Users, Models, Chosen, Health
 REQUESTS = (Event, Choice)
 
 
-_TEXT, _NUMBER, _NOTHING = {"type": "string"}, {"type": "integer"}, {"type": "null"}
-#: What `Event` checks beyond its fields, as JSON Schema.
-_EVENT_RULES = [
-    {"anyOf": [{"properties": {"type": {"enum": sorted(BARE)}}},
-               {"required": ["video_id"], "properties": {"video_id": _TEXT}}]},
-    {"anyOf": [{"required": ["slate_id", "position"], "properties": {"slate_id": _TEXT, "position": _NUMBER}},
-               {"properties": {"slate_id": _NOTHING, "position": _NOTHING}}]},
-]  # fmt: skip
-
-
 def components() -> dict[str, Any]:
     """Return the JSON Schemas of everything that goes in and out, by name."""
     found = msgspec.json.schema_components([*ANSWERS, *REQUESTS], ref_template="#/components/schemas/{name}")[1]
-    found["Event"]["allOf"] = _EVENT_RULES
+    found["Event"]["allOf"] = EVENT_RULES
     found["Event"]["required"].remove("schema")  # a person may leave it out
     return dict(found)

@@ -151,7 +151,7 @@ class Service:
         asked, user_id = user_id, self._rename(user_id)
         self._refuse_erased(user_id)
         slate = None if fresh else self._worker.board.last(user_id)
-        if slate is None or not slate.items:  # an empty one is from before there were videos
+        if slate is None or len(self._over(slate)) == len(slate.video_ids):  # also one from before there were videos
             now = self._worker.clock.now_ms()
             opened = Event(
                 event_id=f"open-{uuid.uuid4()}", user_id=user_id, type=EventType.OPEN, event_time_ms=now,
@@ -167,9 +167,17 @@ class Service:
             raise ApiError(410, "forgotten", "this user asked to be forgotten; a 'consent' event lets it come back")
 
     def _answer(self, slate: Slate, k: int, asked: str) -> SlateAnswer:
-        if not slate.items:
+        over = self._over(slate)
+        if len(over) == len(slate.video_ids):
             raise ApiError(503, "no-videos", "no fresh video is known yet, publish some or try again in a moment", 2)
-        return SlateAnswer.of(slate, self._videos(item.video_id for item in slate.items), k, asked)
+        return SlateAnswer.of(slate, self._videos(item.video_id for item in slate.items), over, k, asked)
+
+    def _over(self, slate: Slate) -> set[str]:
+        """Return what of a slate has been withdrawn, sold out or over since it was made, by its partition's time."""
+        pool, owned = self._worker.pool, self._worker.owned[self._partition(slate.user_id)]
+        slots = pool.slots(slate.video_ids)
+        gone = (slots >= 0) & ~pool.windows.are_open(slots, owned.core.watermark_ms)
+        return {video_id for video_id, is_gone in zip(slate.video_ids, gone.tolist(), strict=True) if is_gone}
 
     def _videos(self, video_ids: Any) -> dict[str, Video]:
         pool = self._worker.pool

@@ -48,17 +48,22 @@ def agree(record_type, value):
 ids = st.sampled_from(["v1", "", "x" * 129, None, 7])
 times = st.sampled_from([0, 1_795_536_000_000, -1, 9_999_999_999_999, "now", None, 12.5])
 schemas = st.sampled_from([1, 2, "1"])
+profiles = st.none() | st.lists(
+    st.sampled_from(["age=1", "a=b=c", "=", "x=", "=x", "x", "x" * 63 + "=y", 7]), max_size=17
+)
 events = st.fixed_dictionaries(
     {"event_id": ids, "user_id": st.just("u1"), "event_time_ms": times},
     optional={
         "type": st.sampled_from([*(kind.value for kind in EventType), "shout"]), "video_id": ids, "watch_ms": times,
         "actions": st.lists(st.sampled_from(["like", "sing"]), max_size=2), "slate_id": ids, "schema": schemas,
         "position": st.sampled_from([0, 999, 1000, None]), "source": st.sampled_from([*Source, "air"]),
-        "unknown": st.integers(),
+        "unknown": st.integers(), "profile": profiles, "other_id": ids,
     },
 )  # fmt: skip
 near = st.builds(
-    lambda changes: {"event_id": "e", "user_id": "u", "type": "watch", "event_time_ms": 1} | changes, events
+    lambda kind, changes: {"event_id": "e", "user_id": "u", "type": kind, "event_time_ms": 1} | changes,
+    st.sampled_from(["watch", "profile", "follow", "unfollow", "befriend", "unfriend"]),
+    events,
 )
 
 

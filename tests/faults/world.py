@@ -187,7 +187,7 @@ class World:
         """Return what is committed and where the log ends, by partition."""
         consumer = KafkaConsumer(
             bootstrap_servers=self.settings.bootstrap.split(","),
-            group_id=self.settings.app_id,
+            group_id=self.topics.group,
             enable_auto_commit=False,
         )
         with closing(consumer):

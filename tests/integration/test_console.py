@@ -18,12 +18,16 @@ from model.manifest import Evaluation, Manifest
 from model.publish import current_record, records
 from model.topic import send
 from model.weights import initial, to_bytes
+from streams.codecs import Decoder
+from streams.core.events import Event, EventType, Kind, Video
+from streams.topics import Topics
 from tests.conftest import free_ports
 from tests.integration.test_worker import fresh, now_ms
-from tests.running import environment, publish, running, worker_spec
+from tests.running import environment, publish, read, running, worker_spec
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
+event_of = Decoder(Event)
 LOOSE = ["--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage"]
 
 
@@ -209,3 +213,22 @@ def test_a_foreign_page_cannot_send_events(stack):
     assert httpx.get(f"{url}/c/health", headers={"host": "evil.example"}).status_code == 400
     assert httpx.get(f"{url}/c/clip", params={"ref": "/etc/passwd"}).status_code == 404
     assert httpx.get(f"{url}/c/clip", params={"ref": "../../etc/x.mp4"}).status_code == 404
+
+
+def test_a_product_has_a_price_and_can_be_bought(broker, make_settings):
+    metrics, http, console = free_ports(3)
+    settings = make_settings(metrics_port=metrics, http_port=http, console_port=console, partitions=1)
+    product = Video(
+        video_id="p1", author_id="a", published_ms=now_ms(), kind=Kind.PRODUCT, title="Scratching post", price=39.9,
+        currency="EUR", stock=3,
+    )  # fmt: skip
+    with running(settings, worker_spec(settings, http_port=http), console_spec(settings)):
+        publish(settings, videos=[product])
+        with page_at(console) as page:
+            expect(page.locator("article.clip .kind")).to_have_text("39.90 EUR, 3 left", timeout=20_000)
+            page.get_by_role("button", name="Buy").click()
+            events = read(
+                settings, Topics(settings).events, lambda found: b"purchase" in b"".join(r.value for r in found)
+            )
+    bought = [one for one in (event_of(record.value) for record in events) if one.type is EventType.PURCHASE]
+    assert [(one.video_id, one.position) for one in bought] == [("p1", 0)]

@@ -107,7 +107,7 @@ def test_the_table_shows_the_same(settings):
 
 def test_show(settings):
     found = run_json(settings, "show", "2")
-    assert found["config"] == msgspec.structs.asdict(CONFIG)
+    assert msgspec.convert(found["config"], ModelConfig) == CONFIG
     assert found["chunks"] == 1
     assert len(found["sha256"]) == 64
     assert found["sha256"] in run(settings, "show", "2").stdout.replace("\n", "").replace(" ", "")

@@ -203,3 +203,12 @@ def test_states_of_a_wiped_topic_are_not_taken_for_the_new_ones(broker, make_set
             read(settings, Topics(settings).states, lambda found: len(found) >= 2)
         delete_topics(settings)
         assert (slate.event_id, slate.state_offset) == (f"e{number}", 0)
+
+
+def test_groups_of_two_prefixes_are_two(broker, make_settings):
+    ours, theirs = (make_settings(partitions=1, app_id="one-name") for _ in range(2))
+    for settings in (ours, theirs):  # the second joins while the first one's session has not ended
+        with running(settings, worker_spec(settings, "w1")) as workers:
+            publish(settings, videos=fresh(30), events=[event("u", EventType.OPEN, at=now_ms())])
+            assert len(slates_of(settings, 1)) == 1
+            workers.kill("w1")

@@ -46,7 +46,7 @@ CONFIG = StepConfig(
 )
 KINDS = [
     EventType.OPEN, EventType.IMPRESSION, EventType.WATCH, EventType.LIKE, EventType.SKIP, EventType.PLAY,
-    EventType.FOLLOW, EventType.UNFOLLOW, EventType.BEFRIEND,
+    EventType.PROFILE, EventType.FOLLOW, EventType.UNFOLLOW, EventType.BEFRIEND,
 ]  # fmt: skip
 
 
@@ -79,7 +79,9 @@ def histories(draw):
     for offset, (user, kind, number, wait, position) in enumerate(steps):
         now += wait
         fields = {}
-        if kind is not EventType.OPEN and user in last_slate and number % 4:  # the others come without a slate
+        if kind is EventType.PROFILE:
+            fields = {"profile": tuple(f"f{one}={number % 3}" for one in range(position))}
+        elif kind is not EventType.OPEN and user in last_slate and number % 4:  # the others come without a slate
             fields = {"slate_id": f"0-{last_slate[user]}", "position": position}
         fields |= tie(kind, user, number)
         events.append(

@@ -10,7 +10,7 @@ from model.examples import Examples, Limits
 from model.serving import NumpyScorer
 from model.train import Learner, RoundOptions
 from model.weights import initial
-from streams.core.logits import product
+from streams.core.tiles import product
 from tests.training.world import World
 
 pytestmark = pytest.mark.training

@@ -8,7 +8,7 @@ from model.features import content, features, residuals
 from model.modalities import inputs, unpacked
 from model.serving import NumpyScorer
 from streams.core.behaviour import BEHAVIOUR_SIZE
-from streams.core.logits import product
+from streams.core.tiles import product
 from tests.versions import clip, grown, told
 
 pytestmark = pytest.mark.training

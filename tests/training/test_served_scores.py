@@ -1,5 +1,6 @@
 """What the trainer's net scores is what the stream serves: the same weights, contexts and features on both sides."""
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -9,11 +10,27 @@ from model.config import ModelConfig
 from model.examples import Examples, Limits
 from model.serving import NumpyScorer
 from model.weights import check
-from streams.core.logits import product
+from streams.core.profile import profile_keys
+from streams.core.tiles import product
 from tests.training.world import World
 from tests.versions import grown, table
 
 pytestmark = pytest.mark.training
+
+
+WORDS = [f"f={at}" for at in range(5)]
+
+
+def with_profiles(records):
+    """Every second user has told of itself before its first step."""
+    known, found = set(), []
+    for one in records:
+        number = int(one.user_id[1:])
+        tells = number % 2 and one.user_id not in known
+        words = [WORDS[number % 5], WORDS[number % 3], "f=nobody knows"]
+        found.append(msgspec.structs.replace(one, profile=profile_keys(words) if tells else ()))
+        known.add(one.user_id)
+    return found
 
 
 def known_to(weights, config, videos):
@@ -25,6 +42,7 @@ def known_to(weights, config, videos):
         "music": {video.music_id for video in videos},
         "video": {video.video_id for video in videos[::2]},
     }
+    weights["table.profile.keys"], weights["table.profile.rows"] = table(rng, WORDS, config.hidden_size)
     for name, known in ids.items():
         width = config.embedding_size + 1 if name == "video" else config.category_size
         weights[f"table.{name}.keys"], weights[f"table.{name}.rows"] = table(rng, sorted(known), width)
@@ -41,7 +59,7 @@ def served_logits(scorer, videos, records):
         steps.setdefault(record.user_id, []).append(record)
     logits = {}
     for own in steps.values():
-        states = [(-1, np.zeros((1, scorer.hidden_size), np.float32))]
+        states = [(-1, scorer.first([own[0].profile]))]
         for record in own:
             vector = vectors[[place[record.video_id]]]
             behaviour = np.array([record.behaviour], np.float32)
@@ -62,7 +80,7 @@ def test_the_net_scores_an_example_as_the_stream_did(head):
     catalogue = Catalogue()
     catalogue.add(world.catalogue)
     store = Examples(catalogue, Limits(users=100, steps=64, examples=2000))
-    records = world.exposures(600)
+    records = with_profiles(world.exposures(600))
     for record in records:
         store.add(record)
     weights = known_to(grown(config), config, world.catalogue)

@@ -36,6 +36,15 @@ export const swatch = (video) => {
   return `linear-gradient(150deg, hsl(${a} 62% 42%), hsl(${b} 58% 20%))`;
 };
 
+// What a product costs, or how many are in a live room; nothing for a video.
+export const kindWords = (video) => {
+  if (video?.kind === "product") {
+    const left = video.stock == null ? "" : `, ${video.stock.toLocaleString("en")} left`;
+    return video.price == null ? `product${left}` : `${video.price.toFixed(2)} ${video.currency}${left}`;
+  }
+  return video?.kind === "live" ? `live, ${(video.viewers || 0).toLocaleString("en")} there` : "";
+};
+
 export const viewer = {
   get() { return new URLSearchParams(location.search).get("user") || sessionStorage.getItem("viewer") || this.fresh(); },
   set(name) {

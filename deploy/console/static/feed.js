@@ -1,9 +1,10 @@
 // The feed: one clip at a time; every swipe is an event, and the next clip comes from the slate that answers it.
 
-import { $, ago, ask, fillViewers, html, Refused, swatch, viewer } from "./common.js";
+import { $, ago, ask, fillViewers, html, kindWords, Refused, swatch, viewer } from "./common.js";
 import { Clip } from "./clip.js";
 
 const SKIPPED = 0.25;  // of the duration: less is a skip
+const DOES = { product: { type: "purchase", label: "Buy" }, live: { type: "live-enter", label: "Enter" } };
 const times = [];
 let user, slate, place, clip, card, liked, moving = false, starting = false;
 
@@ -67,7 +68,7 @@ function queue() {
   const rows = slate.items.slice(place + 1, place + 7).map((one) => {
     const video = one.video || {};
     return `<li><i style="background:${swatch(video)}"></i><span class="name">${html(video.title || one.video_id)}</span>
-      <span class="dim">${one.explored ? "explored" : html(video.author_id)}</span><span class="num">${one.score.toFixed(2)}</span>
+      <span class="dim">${html(kindWords(video) || (one.explored ? "explored" : video.author_id))}</span><span class="num">${one.score.toFixed(2)}</span>
       <em style="--s:${one.score}"></em></li>`;
   });
   while (rows.length < 6) rows.push('<li class="empty"></li>');
@@ -84,12 +85,14 @@ function show(how) {
   const tags = video.tags.map((one) => `<span>#${html(one)}</span>`).join(" ");
   card.innerHTML = `<div class="shade"></div><div class="words"><b>@${html(video.author_id || "unknown")}</b>
     <p dir="auto">${html(video.title)}</p><div class="tags">${tags}</div>
-    <div class="meta"><span>score ${item.score.toFixed(2)}</span>${item.explored ? "<span>explored</span>" : ""}
+    <div class="meta">${kindWords(video) ? `<span class="kind">${html(kindWords(video))}</span>` : ""}<span>score ${item.score.toFixed(2)}</span>${item.explored ? "<span>explored</span>" : ""}
     <span>${video.published_ms ? `${ago(Date.now() - video.published_ms)} old` : ""}</span>
-    ${video.music_id ? `<span>♪ ${html(video.music_id)}</span>` : ""}</div></div><div class="bar"><i></i></div>`;
+    ${video.music_id ? `<span>♪ ${html(video.music_id)}</span>` : ""}</div>${DOES[video.kind] ? "<button></button>" : ""}</div><div class="bar"><i></i></div>`;
   clip = new Clip(card, video);
   const bar = card.querySelector(".bar i");
   clip.onprogress = (share) => { bar.style.transform = `scaleX(${share})`; };
+  const does = DOES[video.kind], button = card.querySelector(".words button");
+  if (does) { button.textContent = does.label; button.onclick = () => next(does.type); }
   $("deck").append(card);
   if (old) { old.classList.add(how === "rise" ? "up" : "gone"); setTimeout(() => old.remove(), 360); }
   liked = false;

@@ -1,6 +1,6 @@
 // Why: the state's path over the videos, the events it rests on, and what moved each score.
 
-import { $, ago, ask, fillViewers, html, swatch, viewer } from "./common.js";
+import { $, ago, ask, fillViewers, html, kindWords, swatch, viewer } from "./common.js";
 
 const PARTS = { author: "author", tags: "tags", music: "music", viewers: "viewers", media: "look and sound" };
 const SHORT = { user: "u", video: "v", bias: "b", interaction: "u·v" };
@@ -48,7 +48,7 @@ function item(one, events, most) {
   const terms = Object.entries(one.terms).map(([name, value]) =>
     `<span title="${name}">${SHORT[name] || name} ${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)}</span>`).join("");
   return `<li><div class="what"><i style="background:${swatch(one.video)}"></i><div><b dir="auto">${html(one.video.title || one.video.video_id)}</b>
-    <span class="dim">@${html(one.video.author_id)} ${one.video.tags.map((t) => `#${html(t)}`).join(" ")}</span>
+    <span class="dim">${html(kindWords(one.video))} @${html(one.video.author_id)} ${one.video.tags.map((t) => `#${html(t)}`).join(" ")}</span>
     <span class="dim">${ago(1000 * one.age_s)} old when chosen</span></div></div>
     <div class="score"><b class="num">${one.score.toFixed(3)}</b><span class="dim">${one.explored ? `explored ${one.propensity.toPrecision(1)}` : `position ${one.position + 1}`}</span></div>
     <div class="parts">${bars}<div class="terms dim num">${terms}</div></div>

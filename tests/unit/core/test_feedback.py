@@ -1,3 +1,6 @@
+import numpy as np
+
+from streams.core.behaviour import label_of, labels_of
 from streams.core.events import EventType, Source
 from streams.core.feedback import Join, close, feedback_of, outcome, prune, show
 from tests.fakes import event
@@ -52,6 +55,32 @@ def test_a_like_after_the_watch_raises_the_label():
     join(pending, act(watch_ms=10_000), 10)
     _, record = join(pending, act(EventType.LIKE), 20)
     assert (record.revision, record.label) == (1, 1.0)
+
+
+def test_a_purchase_is_the_best_there_is():
+    pending = []
+    show(pending, impression(), 0)
+    _, record = join(pending, act(watch_ms=2_000), 10)
+    assert record.label == 0.1
+    _, record = join(pending, act(EventType.PURCHASE), 20)
+    assert (record.revision, record.outcome, record.label) == (1, "purchase", 1.0)
+    _, record = join(pending, act(EventType.HIDE), 30)
+    assert record.label == 0.0
+
+
+def test_entering_a_room_counts_as_a_whole_watch():
+    _, record = join([], act(EventType.LIVE_ENTER), 0)
+    assert (record.outcome, record.label) == ("live-enter", 0.5)
+    _, record = join([], act(EventType.LIVE_ENTER, actions=(EventType.LIKE,)), 0)
+    assert record.label == 1.0
+
+
+def test_labels_of_a_batch_are_those_of_single_ones():
+    flags = [0, *(1 << one.code for one in (EventType.LIKE, EventType.HIDE, EventType.PURCHASE, EventType.LIVE_ENTER))]
+    masks = np.array([one | other for one in flags for other in flags])
+    for ratio in (0.0, 0.3, 2.0):
+        singles = [label_of(ratio, mask) for mask in masks.tolist()]
+        assert labels_of(np.full(len(masks), ratio), masks).tolist() == singles
 
 
 def test_hidden_is_nought_whatever_was_watched():

@@ -86,6 +86,9 @@ def test_slates_with_lifts_are_those_of_lifted_logits(seed, rows, count):
     other = rank(dense, allowed, authors, policy, seeds)
     np.testing.assert_array_equal(one.slots, other.slots)
     np.testing.assert_array_equal(one.logits, other.logits)
+    some = rng.permutation(count)[: rng.integers(0, count + 1)]
+    few = Lifted(Given(logits), lifts).among(some).tile(np.arange(min(rows, 64)))
+    np.testing.assert_array_equal(few, dense[:64, some])
 
 
 def test_what_is_lifted_is_a_candidate_though_no_index_would_find_it():

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from streams.core.hashing import seeds_of
-from streams.core.logits import product
 from streams.core.ranking import Policy, rank
 
 
@@ -66,11 +65,3 @@ def test_share_of_explored_positions():
     ranked = rank(logits, np.ones_like(logits, bool), np.arange(300), policy, seeds_of(3, np.arange(500)))
     share = sum(len(one.explored) for one in ranked) / (500 * 20)
     assert 0.08 < share < 0.12
-
-
-def test_a_row_of_the_product_does_not_depend_on_its_batch():
-    rng = np.random.default_rng(4)
-    queries, keys = rng.normal(size=(150, 34)).astype(np.float32), rng.normal(size=(500, 34)).astype(np.float32)
-    whole = product(queries, keys)
-    assert np.array_equal(whole[[70]], product(queries[[70]], keys))
-    assert np.array_equal(whole[::-1], product(queries[::-1].copy(), keys))

@@ -79,6 +79,22 @@ def test_a_record_ends_with_what_is_filled():
     assert states.pack(["a"]).keys() == {user_key("a")}  # and only once
 
 
+@pytest.mark.parametrize("recent", [3, 4, 5])
+def test_equal_states_have_equal_bytes_whatever_memory_held_before(recent):
+    shape, found = StateShape(8, recent, 6, positions=8, chunk=3), set()
+    for _ in range(3):
+        junk = [np.full(200_000, 255, np.uint8) for _ in range(20)]
+        del junk
+        states = UserStates(shape, make_pool())
+        states.rows([f"u{at}" for at in range(400)])
+        see(states, "a", 1)
+        found.add(states.pack(["a"])[user_key("a")])
+    assert len(found) == 1
+    record = found.pop()
+    assert len(record) == fixed_size(shape) + 4
+    assert reloaded(states, {user_key("a"): record}, "a").pack(["a"])[user_key("a")] == record
+
+
 def test_the_header_says_what_the_record_holds():
     states = UserStates(SHAPE, make_pool())
     see(states, "a", 1)
@@ -130,7 +146,7 @@ def test_a_slot_given_to_another_video_is_no_longer_seen_until_its_old_one_comes
 
 
 def test_videos_whose_keys_share_their_low_bits_are_seen_together(monkeypatch):
-    from streams.core import pool as module
+    from streams.core import slots as module
 
     monkeypatch.setattr(module, "key64", lambda text: key64(text) if text != "v2" else (1 << 40) | lows(1)[0])
     pool = make_pool(4)

@@ -31,6 +31,12 @@ def test_follows_and_friends_are_kept_apart_and_taken_back():
     assert ties == Ties((key64("a1"),), ())
 
 
+def test_a_follow_within_an_outcome_counts_and_other_ties_within_one_do_not():
+    one = event("u", EventType.WATCH, actions=(EventType.LIKE, EventType.FOLLOW))
+    assert tied(NONE, one, 5, 3) == Ties((5,))
+    assert tied(NONE, event("u", EventType.WATCH, actions=(EventType.BEFRIEND,)), 5, 3) == NONE
+
+
 def test_the_oldest_are_forgotten_first_and_a_follow_again_is_new():
     ties = NONE
     for author in (1, 2, 3, 1, 4):

@@ -6,9 +6,11 @@ import asyncio
 import json
 
 import httpx
+import msgspec
 import pytest
 
 from streams.clock import Clock
+from streams.core.events import Kind, Video
 from streams.http.api import make_api
 from streams.http.directory import Directory, announcements, partition_of
 from streams.http.forward import FORWARDED
@@ -129,6 +131,29 @@ def test_a_pool_without_videos_is_no_empty_slate_and_the_first_video_ends_that(m
     assert (answer.status_code, answer.json()["code"]) == (503, "no-videos")
     worker.pool.add([video(1, worker.clock.now_ms())])
     assert [item["video_id"] for item in ask(worker, "GET", "/v1/users/ann/slate").json()["items"]] == ["v1"]
+
+
+def test_what_is_over_since_the_slate_was_made_is_not_in_the_answer(make_settings):
+    worker = FakeWorker(make_settings(), videos=2)
+    now = worker.clock.now_ms()
+    facts = {"kind": "product", "price": 9.5, "currency": "EUR", "stock": 1}
+    product = Video(video_id="p", author_id="a", published_ms=now, **facts | {"kind": Kind.PRODUCT})
+    worker.pool.add([product])
+    slate = ask(worker, "GET", "/v1/users/ann/slate").json()
+    places = {item["video_id"]: item["position"] for item in slate["items"]}
+    shown = next(item["video"] for item in slate["items"] if item["video_id"] == "p")
+    assert shown.items() >= facts.items()
+    worker.pool.add([msgspec.structs.replace(product, stock=0)])
+    again = ask(worker, "GET", "/v1/users/ann/slate").json()
+    assert again["slate_id"] == slate["slate_id"]
+    del places["p"]
+    assert {item["video_id"]: item["position"] for item in again["items"]} == places
+    for number in range(2):
+        worker.pool.withdraw(f"v{number}")
+    worker.pool.add([video(5, now)])
+    new = ask(worker, "GET", "/v1/users/ann/slate").json()
+    assert new["slate_id"] != slate["slate_id"]
+    assert [item["video_id"] for item in new["items"]] == ["v5"]
 
 
 def test_a_slate_that_does_not_come_is_waited_for_in_vain_only_for_a_while(worker, monkeypatch):

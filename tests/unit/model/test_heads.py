@@ -7,8 +7,8 @@ from model.config import ModelConfig
 from model.heads import make_head
 from model.serving import NumpyScorer
 from streams.core.events import Video
-from streams.core.logits import product
 from streams.core.ranking import Policy, rank
+from streams.core.tiles import product
 from tests.versions import SMALL, clip, grown
 
 CONCAT = ModelConfig(head="concat", hidden_size=8, embedding_size=4, category_size=3)

@@ -5,7 +5,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from producers.behaviour import behave, expected_reward, exposure_uniforms
+from producers.behaviour import UNIFORMS, behave, expected_reward, exposure_uniforms
 from producers.catalogue import Catalogue, is_simulated
 from producers.oracle import Oracle
 from producers.parameters import DEFAULT, load_parameters
@@ -196,13 +196,13 @@ def test_expected_reward_is_the_mean_of_what_happens():
     rng = np.random.default_rng(5)
     for match, quality, length in ((-0.3, 0.0, 0.5), (0.0, 1.0, 0.0), (0.4, -1.0, -0.7), (0.8, 2.0, 0.0)):
         one = [np.full(200_000, value) for value in (match, quality, length)]
-        happened = behave(*one, rng.random((200_000, 7)), P.behaviour)
+        happened = behave(*one, rng.random((200_000, UNIFORMS)), P.behaviour)
         expected = expected_reward(*(np.array([value]) for value in (match, quality, length)), P.behaviour)[0]
         assert happened.reward.mean() == pytest.approx(expected, abs=0.006)
 
 
 def test_a_better_match_is_watched_longer_liked_more_and_skipped_less():
-    u = np.random.default_rng(6).random((50_000, 7))
+    u = np.random.default_rng(6).random((50_000, UNIFORMS))
     zeros = np.zeros(50_000)
     good, poor = (behave(np.full(50_000, match), zeros, zeros, u, P.behaviour) for match in (0.7, -0.2))
     assert (good.watch_ratio >= poor.watch_ratio).all()
@@ -213,7 +213,7 @@ def test_a_better_match_is_watched_longer_liked_more_and_skipped_less():
 
 
 def test_what_happens_is_possible():
-    u = np.random.default_rng(7).random((50_000, 7))
+    u = np.random.default_rng(7).random((50_000, UNIFORMS))
     spread = np.random.default_rng(8).normal(size=(3, 50_000))
     found = behave(spread[0] / 4, spread[1], spread[2], u, P.behaviour)
     assert found.watch_ratio.min() >= 0
@@ -222,7 +222,7 @@ def test_what_happens_is_possible():
     assert not (found.hidden & ~found.skipped).any()
     assert not (found.skipped & (found.liked | found.shared | found.commented | found.followed)).any()
     assert np.isfinite(
-        behave(spread[0], spread[1], spread[2], np.full((50_000, 7), 1 - 2**-53), P.behaviour).reward
+        behave(spread[0], spread[1], spread[2], np.full((50_000, UNIFORMS), 1 - 2**-53), P.behaviour).reward
     ).all()
 
 

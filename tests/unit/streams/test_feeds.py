@@ -26,7 +26,7 @@ def told(offset, number, value=...):
     one = video(number)
     bytes_ = encode(one) if value is ... else value
     return SimpleNamespace(
-        topic="videos", partition=0, offset=offset, key=one.video_id.encode(), value=bytes_, headers=()
+        topic="videos", partition=0, offset=offset, key=one.video_id.encode(), value=bytes_, timestamp=0, headers=()
     )
 
 
@@ -72,3 +72,24 @@ def test_a_bad_video_leaves_the_one_before_it():
     made.on_videos([told(1, 1, b"\xc1"), told(2, 2)])
     assert bad == ["not-decodable"]
     assert known(pool) == {"v1", "v2"}
+
+
+def counts(made):
+    names = ("published_to_recommendable", "ended_to_gone")
+    return [
+        sum(one.value for one in getattr(made._metrics, name).collect()[0].samples if one.name.endswith("_count"))
+        for name in names
+    ]
+
+
+def test_delays_are_those_of_what_is_new_and_of_what_ends():
+    _, made, _ = feeds()
+    made.on_videos([told(0, 1)])
+    made.live = True
+    made.on_videos([told(1, 1), told(2, 2), told(3, 2)])  # what is heard of again is not new
+    assert counts(made) == [1, 0]
+    made.on_videos([told(4, 1, None), told(5, 1, None), told(6, 9, None)])  # it ends once; what is not there does not
+    made.on_videos([told(7, 1, None), told(8, 2), told(9, 2, None)])
+    assert counts(made) == [1, 2]
+    made.on_videos([told(10, 3), told(11, 3, None), told(12, 2, None), told(13, 2)])
+    assert counts(made) == [1, 2]  # gone before anybody could get it, and there again

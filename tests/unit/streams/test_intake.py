@@ -9,7 +9,8 @@ import pytest
 
 from streams.codecs import encode
 from streams.core.events import EventType
-from streams.intake import MAX_LETTER_BYTES, TICK, take_in
+from streams.intake import TICK, take_in
+from streams.letter_parts import MAX_LETTER_BYTES
 from tests.fakes import event
 
 

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from streams.intake import MAX_LETTER_BYTES, take_in
+from streams.intake import take_in
+from streams.letter_parts import MAX_LETTER_BYTES
 from streams.letters import chosen, letter_of
 from streams.main import main
 

@@ -1,0 +1,121 @@
+"""The command `freshloop ingest`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from kafka.errors import KafkaError
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+
+from model.content.cli import limits_of
+from model.content.decoder import Decoder
+from model.content.encoder import ContentEncoder
+from model.content.ingest import Ingest, Vectoriser
+from model.content.ingest_metrics import IngestMetrics
+from model.content.todo import Todo
+from model.content.weights import DEFAULT, read_weights
+from streams.admin import require_topics
+from streams.clock import Clock
+from streams.config import ConfigError, load_settings
+from streams.security import refusal
+
+NICENESS = 5  # users' events go first where they share a machine
+METRICS_OFFSET = 60  # from the first metrics port
+_LINE_S = 10.0
+log = logging.getLogger("freshloop.ingest")
+
+
+def ingest(
+    part: Annotated[str, typer.Option(help="I/N: this process is the I-th of N that share the videos.")] = "1/1",
+    weights: Annotated[
+        Path, typer.Option(help="The content weights; their manifest lies beside them.", show_default=False)
+    ] = DEFAULT,
+    metrics_port: Annotated[int, typer.Option(help="Port for Prometheus; 0 takes metrics_port + 60.")] = 0,
+    loglevel: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Make content vectors of published videos: read their media, decode, embed, publish. Ends with Ctrl-C or SIGTERM.
+
+    Newly published videos go first; then those that an earlier run or another content model left. The same media twice
+    is decoded once. Media that cannot be used leaves a dead letter with the reason, and the vectors that there are.
+    """
+    level = logging.getLevelNamesMapping().get(loglevel.upper())
+    if level is None:
+        raise ConfigError(f"--loglevel {loglevel} is not one of debug, info, warning, error")
+    logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("kafka").setLevel(logging.DEBUG if level == logging.DEBUG else logging.ERROR)
+    settings, mine = load_settings(), parse_part(part)
+    require_topics(settings)
+    read, manifest = read_weights(weights)
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    port = metrics_port or settings.metrics_port + METRICS_OFFSET + mine[0]
+    try:
+        start_http_server(port, settings.http_host, registry)
+    except OSError as error:
+        raise ConfigError(f"metrics cannot be served on port {port} (--metrics-port): {error.strerror}") from None
+    os.nice(NICENESS)
+    stop, clock, todo = _Stop(), Clock(), Todo(manifest.version)
+    try:
+        with Decoder(limits_of(settings)) as decoder:
+            vectorise = Vectoriser(ContentEncoder(read, decoder), decoder, manifest.version, todo.cache)
+            made = Ingest(settings, vectorise, todo, IngestMetrics(registry), clock, mine, _Line(clock))
+            with closing(made):
+                made.run(stop)
+    except KafkaError as error:
+        if said := refusal(settings, error):
+            raise ConfigError(said) from None
+        log.error("Kafka failed, so ingest ends, and goes on with what is missing when it is started: %s", error)
+        raise typer.Exit(1) from None
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """Return which part this is, from 0, and of how many.
+
+    Raises:
+      ConfigError: it is not I/N with I from 1 to N.
+    """
+    which, _, of = text.partition("/")
+    if not (which.isdecimal() and of.isdecimal() and 1 <= int(which) <= int(of)):
+        raise ConfigError(f"--part {text} is not I/N with I from 1 to N")
+    return int(which) - 1, int(of)
+
+
+class _Stop:
+    """Whether SIGTERM or SIGINT has come."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self._ask)
+
+    def __call__(self) -> bool:
+        return self._asked
+
+    def _ask(self, *_: Any) -> None:
+        self._asked = True
+
+
+class _Line:
+    """Progress on stderr: one line that changes on a terminal, else a line now and then when something was done."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._told, self._terminal = clock, 0.0, sys.stderr.isatty()
+        self._last: dict[str, int] = {}
+
+    def __call__(self, found: dict[str, int]) -> None:
+        now = self._clock.monotonic()
+        if found == self._last or now - self._told < (0.2 if self._terminal else _LINE_S):
+            return
+        self._told, self._last = now, found
+        text = ", ".join(f"{count} {name}" for name, count in found.items())
+        if self._terminal:
+            print(f"\r\x1b[Kfreshloop: {text}", end="", file=sys.stderr, flush=True)
+        else:
+            log.info("%s", text)

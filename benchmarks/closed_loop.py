@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -169,8 +169,7 @@ def make_learner(settings: Settings, round_options: RoundOptions, net_options: A
 
 def main() -> None:
     """Run seeds one after another; a line of JSON each."""
-    from model.nets import NetOptions
-    from model.trainer_cli import quiet_tensorflow
+    from model.trainer_cli import net_options, quiet_tensorflow
 
     logging.basicConfig(level=logging.WARNING)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -185,7 +184,7 @@ def main() -> None:
     quiet_tensorflow(threads=1)
     settings = load_settings(arms={arm: arm for arm in ARMS}, **json.loads(given.set))
     for seed in map(int, given.seeds.split(",")):
-        net = NetOptions(**({"rate": settings.learning_rate} | json.loads(given.net)))
+        net = replace(net_options(settings), **json.loads(given.net))
         learner = make_learner(settings, RoundOptions(**json.loads(given.round)), net)
         loop = ClosedLoop(settings, LoopOptions(given.seconds, given.rate, seed=seed, jump_at=given.jump_at), learner)
         found = loop.run()

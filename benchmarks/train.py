@@ -2,7 +2,7 @@
 
 The bare loop is what one would write by hand in TensorFlow: tables are variables inside one compiled step, Adam moves
 all of them, and the batches are ready-made tensors that are fed again and again. It has no input pipeline, no rows that
-grow, no decay, no dropout; ours has all of these, and makes every batch anew from the examples it keeps.
+grow, no decay, no dropout and no bound on a user; ours has all of these, and makes every batch anew from its examples.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from model.config import ModelConfig
 from model.examples import Examples, Limits
 from model.nets import Net, NetOptions, _arrays
 from model.tables import BETA1, BETA2, EPSILON
+from model.trainer_cli import net_options
 from model.weights import initial
+from streams.config import load_settings
 from streams.core.ranking import Policy
 from streams.core.step import Partition, StepConfig
 
@@ -34,7 +36,7 @@ def run(examples: int, rounds: int, say: Callable[[str], None]) -> dict[str, Any
     """Run the benchmark and return its result, ready for JSON."""
     store, shape = _store(examples), BatchShape()
     slots, rng = np.arange(store.kept), np.random.default_rng(1)
-    ours, bare = _net(shape), Bare(_net(shape), store.catalogue)
+    ours, bare = _net(shape), Bare(_net(shape, Plain), store.catalogue)
     made = list(batches(store, slots, shape, rng))
     fed = [bare.tensors(batch) for batch in made]
     ours.train(store.catalogue, made[0])
@@ -72,9 +74,27 @@ def _store(examples: int) -> Examples:
     return store
 
 
-def _net(shape: BatchShape) -> Net:
+class Plain(Net):
+    """The same graph with its GRU as one writes it, and the gradient that TensorFlow finds for it."""
+
+    def _hidden(self, projected: Tensor, tap: Tensor, start: Tensor) -> Tensor:
+        steps = projected.shape[0]
+        recurrent, bias = self._dense["gru.recurrent"], self._dense["gru.bias"][1]
+        hidden = tf.tanh(start)
+        states = tf.TensorArray(tf.float32, steps + 1, element_shape=hidden.shape).write(0, hidden)
+        for t in tf.range(steps):
+            update, reset, candidate = tf.split(projected[t], 3, axis=1)
+            inner_update, inner_reset, inner = tf.split(hidden @ recurrent + bias, 3, axis=1)
+            update = tf.sigmoid(update + inner_update)
+            candidate = tf.tanh(candidate + tf.sigmoid(reset + inner_reset) * inner)
+            hidden = update * hidden + (1.0 - update) * candidate
+            states = states.write(t + 1, hidden)
+        return states.stack()
+
+
+def _net(shape: BatchShape, kind: type[Net] = Net) -> Net:
     config = ModelConfig(head="interaction", hidden_size=64, embedding_size=32, seed=1)
-    net = Net(config, shape, NetOptions(), seed=1)
+    net = kind(config, shape, net_options(load_settings()), seed=1)
     net.load(initial(config))
     return net
 

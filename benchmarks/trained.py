@@ -40,9 +40,8 @@ def trained(folder: Path, seconds: float, say: Callable[[str], None]) -> tuple[W
 def main() -> None:
     """Train and save."""
     from benchmarks.closed_loop import ARMS, ClosedLoop, LoopOptions, make_learner
-    from model.nets import NetOptions
     from model.train import RoundOptions
-    from model.trainer_cli import quiet_tensorflow
+    from model.trainer_cli import net_options, quiet_tensorflow
     from streams.config import load_settings
     from streams.core.step import rebuild
 
@@ -52,7 +51,7 @@ def main() -> None:
     given = parser.parse_args()
     quiet_tensorflow(threads=1)
     settings = load_settings(arms={arm: arm for arm in ARMS})
-    learner = make_learner(settings, RoundOptions(), NetOptions(rate=settings.learning_rate))
+    learner = make_learner(settings, RoundOptions(), net_options(settings))
     loop = ClosedLoop(settings, LoopOptions(given.seconds), learner)
     loop.run()
     weights = learner.net.export()

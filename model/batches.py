@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ class Batch:
       row, time: int32 [N], the window of an example, and how many of its steps come before it.
       video: int32 [N], place in `videos` plus one.
       label, weight: float32 [N]; padding has weight 0.
+      owner: int32 [B], the first window of the same user; a padded one is its own.
       profile: int64 [B, K], keys that the first state of a window is made of; 0 for none, and for all of a window that
         does not begin with the user's first step.
       shared: int64 [k], those of these keys that enough users have.
@@ -60,6 +61,7 @@ class Batch:
     video: NDArray[np.int32]
     label: Floats
     weight: Floats
+    owner: NDArray[np.int32]
     slots: Ints
     profile: Ints
     shared: Ints
@@ -112,6 +114,32 @@ def batches(store: Examples, slots: Ints, shape: BatchShape, rng: np.random.Gene
         yield _batch(store, held, shape)
 
 
+def drawn(
+    store: Examples, slots: Ints, shape: BatchShape, chance: float, steps: int, rng: np.random.Generator
+) -> Iterator[Batch]:
+    """Yield batches for training with noise: each user by chance and by nothing else, with one window and few examples.
+
+    Args:
+      chance: of a user to be in a batch. The few who are drawn beyond what fits are left out; with half as many
+        expected as fit, that happens once in millions of batches.
+    """
+    by_user: dict[int, list[Window]] = {}
+    for window in windows(store, store.usable(slots), shape):
+        by_user.setdefault(window.user, []).append(window)
+    users = list(by_user)
+    for _ in range(steps):
+        chosen = rng.permutation(np.flatnonzero(rng.random(len(users)) < chance))[: shape.rows].tolist()
+        held = [_some(by_user[users[at]], shape.examples // shape.rows, rng) for at in chosen]
+        yield _batch(store, held, shape) if held else empty(shape)
+
+
+def _some(windows: list[Window], most: int, rng: np.random.Generator) -> Window:
+    """Return one of the windows with up to `most` of its examples."""
+    window = windows[int(rng.integers(len(windows)))]
+    kept = np.sort(rng.permutation(len(window.slots))[:most]).tolist()
+    return replace(window, slots=[window.slots[at] for at in kept], times=[window.times[at] for at in kept])
+
+
 def _batch(store: Examples, held: list[Window], shape: BatchShape) -> Batch:
     users = np.array([window.user for window in held], np.int64)
     start = np.array([window.start for window in held], np.int64)
@@ -130,6 +158,9 @@ def _batch(store: Examples, held: list[Window], shape: BatchShape) -> Batch:
     behaviour = np.zeros((shape.steps, shape.rows, BEHAVIOUR_SIZE), np.float32)
     behaviour[:, : len(held)] = inputs.transpose(1, 0, 2)
     rows = [at for at, window in enumerate(held) for _ in window.slots]
+    owner = np.arange(shape.rows, dtype=np.int32)
+    _, first, which = np.unique(users, return_index=True, return_inverse=True)
+    owner[: len(held)] = first[which]
     profile = np.zeros((shape.rows, MAX_PROFILE), np.int64)
     for at, window in enumerate(held):
         if not window.start and (own := store.profile_of(window.user)):
@@ -143,6 +174,7 @@ def _batch(store: Examples, held: list[Window], shape: BatchShape) -> Batch:
         video=_pad(where[len(where) - len(slots) :] + 1, shape.examples, np.int32),
         label=_pad(store.label[slots], shape.examples, np.float32),
         weight=_pad(store.weight[slots], shape.examples, np.float32),
+        owner=owner,
         slots=slots,
         profile=profile,
         shared=store.shared(np.unique(profile)),
@@ -162,6 +194,7 @@ def empty(shape: BatchShape) -> Batch:
         video=one,
         label=weight,
         weight=weight,
+        owner=np.arange(shape.rows, dtype=np.int32),
         slots=np.zeros(0, np.int64),
         profile=np.zeros((shape.rows, MAX_PROFILE), np.int64),
         shared=np.zeros(0, np.int64),

@@ -50,6 +50,7 @@ def describe(registry: Registry, number: int, frozen_after: int) -> dict[str, An
         "config": msgspec.structs.asdict(manifest.config),
         "trained_through_offsets": {str(partition): at for partition, at in manifest.trained_through_offsets.items()},
         "evaluation": {name: _finite(value) for name, value in msgspec.structs.asdict(manifest.evaluation).items()},
+        "privacy": msgspec.to_builtins(manifest.privacy),
         "state": state(registry, number, frozen_after),
         "why_not": why_not(registry, number),
     }
@@ -110,6 +111,10 @@ def notes(registry: Registry, shown: Sequence[int]) -> list[str]:
             found.append(f"version {number}: {manifest.evaluation.reason or 'refused, no reason given'}")
         elif manifest.chunks and registry.chunks.get(number) and (why := why_not(registry, number)):
             found.append(f"version {number}: {why}")
+    private = [(number, _manifest(registry, number).privacy) for number in shown]
+    found.extend(
+        f"version {number}: epsilon {one.epsilon:.2f} for delta {one.delta:g}" for number, one in private if one
+    )
     return found
 
 
@@ -119,7 +124,7 @@ def details(registry: Registry, number: int, frozen_after: int) -> Table:
     found, config = manifest.evaluation, manifest.config
     offsets = sorted(manifest.trained_through_offsets.items())
     size = f"{manifest.bytes:,} bytes in {manifest.chunks} chunks, SHA-256 {manifest.sha256}"
-    interval = found.interval
+    interval, privacy = found.interval, manifest.privacy
     rows = [
         ("version", f"{number} of {registry.name}"),
         ("parent", str(manifest.parent) if number else ""),
@@ -133,6 +138,7 @@ def details(registry: Registry, number: int, frozen_after: int) -> Table:
         ("log-loss", f"{loss(found.candidate_loss)} against {loss(found.incumbent_loss)}" if found.examples else ""),
         ("difference", f"95 % from {interval[0]:+.4f} to {interval[1]:+.4f}" if interval else ""),
         ("judged on", f"{found.examples:,} examples of {found.users:,} users" if found.examples else ""),
+        ("privacy", f"epsilon {privacy.epsilon:.2f} for delta {privacy.delta:g}" if privacy else ""),
         ("verdict", found.reason),
     ]
     made = Table(box=None, show_header=False, pad_edge=False)

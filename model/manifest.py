@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from model.config import ModelConfig
+from model.privacy import Privacy
 from streams.codecs import Decoder
 from streams.core.events import Record, Word
 
@@ -56,6 +57,7 @@ class Manifest(Record, frozen=True):
       erased_through: of the `erasures` topic, up to which offset that holds.
       excluded: receipts of the users that this version is the first to leave out, the newest of them.
       signature: of the rest, see `model.signature`; empty when there is none.
+      privacy: what noise in training bounds; None without, or where an earlier version had none.
       trained_through_ms: record time of the newest feedback learned from.
     """
 
@@ -75,6 +77,7 @@ class Manifest(Record, frozen=True):
     erased: Count = 0
     erased_through: Count = 0
     signature: Sha256 = ""
+    privacy: Privacy | None = None
     excluded: Annotated[tuple[Word, ...], Meta(max_length=64)] = ()
 
 

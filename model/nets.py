@@ -6,7 +6,7 @@ Dense weights and their Adam moments are `tf.Variable`s inside the step; table r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from model.batches import Batch, BatchShape, empty
+from model.bounding import Inputs, Passed, shares, window_norms
 from model.catalogue import Catalogue
 from model.config import ModelConfig
 from model.first import FirstStates
 from model.modalities import inputs
+from model.recurrence import unroll
 from model.tables import BETA1, BETA2, EPSILON, Table, Tables
 from model.weights import OPTIONAL, Weights
 from streams.core.ports import Floats
@@ -36,6 +38,8 @@ class NetOptions:
       own_scale: of what a new author or music has besides the mean of its first tags.
       decay: weight decay of table rows, per unit of step size.
       clip: largest global norm of the dense gradients.
+      user_clip: largest norm of the summed gradient that one user brings to a step, over all weights and rows; 0: any.
+      noise: deviation of the noise on the summed gradient, in units of `user_clip`; with it, tables hold still.
       dropout: chance that a batch sees a video without what was learned of it by id, so that content stands alone.
       media_dropout: chance that a batch sees a video without one of its content vectors, each by itself.
       media_rate: multiplies the step size of the weights of content vectors.
@@ -51,6 +55,8 @@ class NetOptions:
     own_scale: float = 0.1
     decay: float = 0.01
     clip: float = 1.0
+    user_clip: float = 0.0
+    noise: float = 0.0
     dropout: float = 0.1
     media_dropout: float = 0.1
     media_rate: float = 1.0
@@ -83,9 +89,10 @@ class Net:
     def __init__(self, config: ModelConfig, shape: BatchShape, options: NetOptions, seed: int = 0) -> None:
         self.config, self.shape, self.options = config, shape, options
         self.steps = 0
+        self._grown = 0  # videos of the catalogue that were given rows, with noise
         self.tables = options.tables(config.category_size, config.embedding_size)
         self.profiles = options.profiles(config.hidden_size)
-        self._rng = np.random.default_rng(seed)  # of dropout
+        self._rng = np.random.default_rng(None if options.noise else seed)  # of dropout, and of noise nobody can repeat
         self._dense: dict[str, tf.Variable] = {}
         self._moments: dict[str, tuple[tf.Variable, tf.Variable]] = {}
         self._train = tf.function(self._train_step, jit_compile=True)
@@ -93,6 +100,7 @@ class Net:
 
     def load(self, weights: Weights) -> None:
         """Take over weights; the optimiser starts anew."""
+        self._grown = 0
         self.steps = 0
         for name, table in self.tables.named().items():
             table.load(weights[f"table.{name}.keys"], weights[f"table.{name}.rows"])
@@ -162,19 +170,32 @@ class Net:
           warmth: multiplies every step size.
         """
         self.steps += 1
-        size = self.shape.videos
-        places, told = self.tables.places(catalogue, batch, grow=True), self.profiles.places(batch, grow=True)
+        size, private = self.shape.videos, self.options.noise > 0
+        if private:
+            self._grow(catalogue)
+        places = self.tables.places(catalogue, batch, grow=not private)
+        told = self.profiles.places(batch, grow=not private)
         content = self.tables.content(catalogue, batch, places, size)
         kept = (self._rng.random((size, 1)) >= self.options.dropout).astype(np.float32)
         residuals = self.tables.residuals(places, size) * kept
         media = self._media(catalogue, batch, self.options.media_dropout)
+        seed = self._rng.integers(0, 2**31, 2, np.int32)
         pace = self.options.rate * warmth / (1.0 - BETA1**self.steps), (1.0 - BETA2**self.steps) ** -0.5
         shown = (content, residuals, media, self.profiles.start(told), *_arrays(batch))
-        given = (*shown, batch.label, batch.weight, *map(np.float32, pace))
+        given = (*shown, batch.label, batch.weight, batch.owner, seed, *map(np.float32, pace))
         loss, for_content, for_residuals, for_start = self._train(*map(tf.constant, given))
-        self.tables.update(places, for_content.numpy(), for_residuals.numpy() * kept, self.steps, warmth)
-        self.profiles.update(told, for_start.numpy(), self.steps, warmth)
+        if not private:
+            self.tables.update(places, for_content.numpy(), for_residuals.numpy() * kept, self.steps, warmth)
+            self.profiles.update(told, for_start.numpy(), self.steps, warmth)
         return float(loss)
+
+    def _grow(self, catalogue: Catalogue) -> None:
+        """Give rows to what every known video has, so that none tells by being there what was watched."""
+        if len(catalogue) > self._grown:
+            new = np.arange(self._grown, len(catalogue))
+            videos = new[catalogue.known[new]]
+            self.tables.places(catalogue, replace(empty(self.shape), videos=videos), grow=True)
+            self._grown = len(catalogue)
 
     def logits(self, catalogue: Catalogue, batch: Batch) -> Floats:
         """Return the logits [n] of a batch's examples."""
@@ -200,59 +221,119 @@ class Net:
         row: Tensor, time: Tensor, video: Tensor,
     ) -> Tensor:  # fmt: skip
         """Return logits [N] of `content`, `residuals`, `media` [U, ...], `start` [B, H], and the arrays of a batch."""
-        dense, embedding = self._dense, self.config.embedding_size
-        raw = content @ dense["video.kernel"] + dense["video.bias"] + residuals[:, :embedding]
+        vectors = self._vectors(content, residuals, media)
+        projected = self._projected(tf.gather(vectors, step_video), behaviour)
+        read = tf.gather_nd(self._hidden(projected, tf.zeros_like(projected), start), tf.stack([time, row], axis=1))
+        return self._judged(tf.tanh(self._user(read)), tf.gather(vectors, video), self._biases(residuals, video))
+
+    def _vectors(self, content: Tensor, residuals: Tensor, media: Tensor) -> Tensor:
+        """Return video vectors [U, E]; the first, which stands for "not known", is zeros."""
+        dense = self._dense
+        raw = content @ dense["video.kernel"] + dense["video.bias"] + residuals[:, : self.config.embedding_size]
         if self.config.media:
             raw += media @ dense["media.kernel"]
-        vectors = tf.tanh(raw) * tf.constant([[0.0]] + [[1.0]] * (self.shape.videos - 1))
-        hidden = self._hidden(tf.gather(vectors, step_video), behaviour, tf.tanh(start))
-        users = tf.gather_nd(hidden, tf.stack([time, row], axis=1))
-        users = tf.tanh(users @ dense["user.kernel"] + dense["user.bias"])
-        shown = tf.gather(vectors, video)
+        return tf.tanh(raw) * tf.constant([[0.0]] + [[1.0]] * (self.shape.videos - 1))
+
+    def _biases(self, residuals: Tensor, video: Tensor) -> Tensor:
+        """Return the own biases [N] of shown videos."""
+        found = tf.gather(residuals[:, self.config.embedding_size], video)
+        return found if self.config.head == "interaction" else tf.zeros_like(found)
+
+    def _projected(self, vectors: Tensor, behaviour: Tensor) -> Tensor:
+        """Return inputs [T, B, E] and [T, B, F] times the GRU's kernel, with its bias: [T, B, 3H]."""
+        inputs = tf.concat([vectors, behaviour], axis=2)
+        return tf.tensordot(inputs, self._dense["gru.kernel"], axes=1) + self._dense["gru.bias"][0]
+
+    def _hidden(self, projected: Tensor, tap: Tensor, start: Tensor) -> Tensor:
+        """Return hidden states [T+1, B, H], from the tanh of `start` [B, H] on."""
+        return unroll(projected, tap, tf.tanh(start), self._dense["gru.recurrent"], self._dense["gru.bias"][1])
+
+    def _products(self, hidden: Tensor) -> Tensor:
+        """Return hidden states [T, B, H] times the recurrent kernel, with its bias: [T, B, 3H]."""
+        return tf.tensordot(hidden, self._dense["gru.recurrent"], axes=1) + self._dense["gru.bias"][1]
+
+    def _user(self, hidden: Tensor) -> Tensor:
+        """Return user vectors before the tanh [N, E] of hidden states [N, H]."""
+        return hidden @ self._dense["user.kernel"] + self._dense["user.bias"]
+
+    def _judged(self, users: Tensor, shown: Tensor, biases: Tensor) -> Tensor:
+        """Return logits [N] of user vectors and video vectors [N, E]."""
+        dense = self._dense
         logits = tf.linalg.matvec(users, dense["head.user"]) + tf.linalg.matvec(shown, dense["head.video"])
-        logits += dense["head.bias"]
+        logits += dense["head.bias"] + biases
         if self.config.head == "interaction":
-            logits += tf.gather(residuals[:, embedding], video)
             logits += tf.reduce_sum((users @ dense["head.interaction"]) * shown, axis=1)
         return logits
 
-    def _hidden(self, vectors: Tensor, behaviour: Tensor, hidden: Tensor) -> Tensor:
-        """Return hidden states [T+1, B, H], from `hidden` [B, H] on, of inputs [T, B, E] and [T, B, F]."""
-        dense, size = self._dense, self.config.hidden_size
-        recurrent, bias = dense["gru.recurrent"], dense["gru.bias"]
-        steps, rows, _ = behaviour.shape
-        inputs = tf.concat([vectors, behaviour], axis=2)
-        projected = tf.tensordot(inputs, dense["gru.kernel"], axes=1) + bias[0]
-        states = tf.TensorArray(tf.float32, steps + 1, element_shape=[rows, size]).write(0, hidden)
-        for t in tf.range(steps):
-            update, reset, candidate = tf.split(projected[t], 3, axis=1)
-            inner_update, inner_reset, inner = tf.split(hidden @ recurrent + bias[1], 3, axis=1)
-            update = tf.sigmoid(update + inner_update)
-            candidate = tf.tanh(candidate + tf.sigmoid(reset + inner_reset) * inner)
-            hidden = update * hidden + (1.0 - update) * candidate
-            states = states.write(t + 1, hidden)
-        return states.stack()
+    def _gradients(
+        self, content: Tensor, residuals: Tensor, media: Tensor, start: Tensor, *rest: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the summed weighted loss, and its gradients by dense weights, `content`, `residuals` and `start`.
+
+        What each window passes back is bounded first, see `model.bounding`.
+        """
+        step_video, behaviour, row, time, video, label, weight, owner = rest
+        with tf.GradientTape() as tape:
+            vectors = self._vectors(content, residuals, media)
+            stepped, shown = tf.gather(vectors, step_video), tf.gather(vectors, video)
+            projected = self._projected(stepped, behaviour)
+            tap = tf.zeros_like(projected)
+            tape.watch([tap, start])
+            states = self._hidden(projected, tap, start)
+            read = tf.gather_nd(states, tf.stack([time, row], axis=1))
+            raw = self._user(read)
+            users, biases = tf.tanh(raw), self._biases(residuals, video)
+            logits = self._judged(users, shown, biases)
+            loss = tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(label, logits) * weight)
+        passed = Passed(*tape.gradient(loss, [stepped, shown, projected, tap, raw, logits, start]))
+        if self.options.user_clip:
+            steps, facts = tf.concat([stepped, behaviour], axis=2), tf.concat([content, media], axis=1)
+            kernel, tabled = self._dense["video.kernel"], 3 * self.config.category_size
+            given = Inputs(facts, kernel, tabled, vectors, steps, states[:-1], read, users)
+            norms = window_norms(passed, given, step_video, row, video)
+            passed = passed.scaled(shares(norms, owner, self.options.user_clip), row)
+        # The gradient of this is the sum of what the windows pass back, as bounded: every factor of it that is not a
+        # weight is held still, so each weight gets the product of its layer's input and what its output was passed.
+        with tf.GradientTape() as tape:
+            tape.watch([content, residuals])
+            vectors, biases = self._vectors(content, residuals, media), self._biases(residuals, video)
+            surrogate = (
+                tf.reduce_sum(passed.stepped * tf.gather(vectors, step_video))
+                + tf.reduce_sum(passed.shown * tf.gather(vectors, video))
+                + tf.reduce_sum(passed.projected * self._projected(tf.stop_gradient(stepped), behaviour))
+                + tf.reduce_sum(passed.products * self._products(tf.stop_gradient(states[:-1])))
+                + tf.reduce_sum(passed.raw * self._user(tf.stop_gradient(read)))
+                + tf.reduce_sum(passed.logits * self._judged(tf.stop_gradient(users), tf.stop_gradient(shown), biases))
+            )
+        wanted = [*self._dense.values(), content, residuals]
+        return loss, [*tape.gradient(surrogate, wanted, unconnected_gradients="zero"), passed.start]
 
     def _train_step(
         self, content: Tensor, residuals: Tensor, media: Tensor, start: Tensor, *rest: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """Move the dense weights by a step; return the loss, and gradients of `content`, `residuals` and `start`."""
-        *arrays, label, weight, rate, spread = rest
-        with tf.GradientTape() as tape:
-            tape.watch([content, residuals, start])
-            logits = self._logits(content, residuals, media, start, *arrays)
-            each = tf.nn.sigmoid_cross_entropy_with_logits(label, logits)
-            loss = tf.reduce_sum(each * weight) / tf.maximum(tf.reduce_sum(weight), 1.0)
-        wanted = [*self._dense.values(), content, residuals, start]
-        *gradients, for_content, for_residuals, for_start = tape.gradient(loss, wanted, unconnected_gradients="zero")
-        gradients, _ = tf.clip_by_global_norm(gradients, self.options.clip)
+        *arrays, seed, rate, spread = rest
+        loss, found = self._gradients(content, residuals, media, start, *arrays)
+        total = tf.maximum(tf.reduce_sum(arrays[6]), 1.0)  # of the weights of the examples
+        gradients, inputs = found[:-3], found[-3:]
+        if self.options.noise:
+            gradients = self._noised(gradients, seed)
+            total = tf.constant(self.shape.examples / 2.0)  # a number of its own would tell who is in the batch
+        gradients, _ = tf.clip_by_global_norm([one / total for one in gradients], self.options.clip)
         for name, gradient in zip(self._dense, gradients, strict=True):
             first, second = self._moments[name]
             first.assign(BETA1 * first + (1 - BETA1) * gradient)
             second.assign(BETA2 * second + (1 - BETA2) * gradient * gradient)
             pace = rate * (self.options.media_rate if name == "media.kernel" else 1.0)
             self._dense[name].assign_sub(pace * first / (tf.sqrt(second) * spread + EPSILON))
-        return loss, for_content, for_residuals, for_start
+        return loss / total, *(one / total for one in inputs)
+
+    def _noised(self, gradients: list[Tensor], seed: Tensor) -> list[Tensor]:
+        spread = self.options.noise * self.options.user_clip
+        return [
+            gradient + spread * tf.random.stateless_normal(gradient.shape, seed + [at, 0])
+            for at, gradient in enumerate(gradients)
+        ]
 
 
 def optional_table(weights: Weights, width: int) -> tuple[NDArray[Any], Floats]:

@@ -12,10 +12,11 @@ from time import perf_counter
 
 import numpy as np
 
-from model.batches import Batch, BatchShape, batches
+from model.batches import Batch, BatchShape, batches, drawn
 from model.examples import Examples, Ints
 from model.gate import Verdict, anchored, judge, log_losses
 from model.nets import Net
+from model.privacy import Spent, chance, together
 from model.weights import Weights
 from streams.core.ports import Floats
 
@@ -92,6 +93,7 @@ class Learner:
     """The net and the examples it learns from.
 
     Attributes:
+      spent: what noise was spent on the weights, rounds that were refused included; None where some had no noise.
       stopping: asked between two steps; once it says yes, the round is abandoned.
     """
 
@@ -102,10 +104,11 @@ class Learner:
     seed: int = 0
     stopping: Callable[[], bool] = lambda: False
     rounds: int = 0
+    spent: tuple[Spent, ...] | None = ()
     rng: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rng = np.random.default_rng(self.seed)
+        self.rng = np.random.default_rng(None if self.net.options.noise else self.seed)
 
     def round(self) -> Round:
         """Train on what is new and judge the result; a refused candidate leaves the net as it was.
@@ -148,7 +151,11 @@ class Learner:
         return checked, not checked.accepted
 
     def _train(self, new: Ints) -> tuple[float, int, int]:
-        found = [batch for _ in range(self.options.passes) for batch in self._pass(new)]
+        if self.net.options.noise:
+            found = self._drawn(new)
+        else:
+            found = [batch for _ in range(self.options.passes) for batch in self._pass(new)]
+            self.spent = None if found else self.spent
         total, trained = 0.0, 0
         for at, batch in enumerate(found):
             if self.stopping():
@@ -161,6 +168,19 @@ class Learner:
     def _pass(self, new: Ints) -> Iterator[Batch]:
         old = self.store.replay(int(self.options.replay * len(new)), self.rng)
         return batches(self.store, np.concatenate([new, old]), self.shape, self.rng)
+
+    def _drawn(self, new: Ints) -> list[Batch]:
+        """Return as many batches as a round without noise has, of users drawn by chance from all that may be used."""
+        options, shape = self.options, self.shape
+        slots = np.concatenate([new, self.store.replay(self.store.kept, self.rng)])
+        users = len(np.unique(self.store.user[self.store.usable(slots)]))
+        steps = -(-round(options.passes * len(new) * (1 + options.replay)) // shape.examples)
+        if not users or not steps:
+            return []
+        wanted = chance(users, shape.rows // 2)
+        if self.spent is not None:
+            self.spent = together((*self.spent, Spent(noise=self.net.options.noise, chance=wanted, steps=steps)))
+        return list(drawn(self.store, slots, shape, wanted, steps, self.rng))
 
     def _losses(self, slots: Ints) -> Floats:
         """Return losses by slot [C], nan where not asked for."""

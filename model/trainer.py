@@ -22,6 +22,7 @@ from model.manifest import Current, Evaluation, Manifest
 from model.moments import Moments
 from model.nets import Net
 from model.outbox import Outbox
+from model.privacy import Privacy, reckoned
 from model.progress import Journal, Through
 from model.publish import Piece, current_record
 from model.registry import Registry, Version
@@ -266,6 +267,7 @@ class Trainer:
             trained_through_offsets=dict(through.offsets),
             trained_through_ms=through.time_ms,
             created_ms=self._clock.now_ms(),
+            privacy=self._privacy(),
             evaluation=Evaluation(
                 accepted=verdict.accepted,
                 reason=verdict.reason,
@@ -278,6 +280,10 @@ class Trainer:
         )
         return self._forgotten.note(made)
 
+    def _privacy(self) -> Privacy | None:
+        spent = self.learner.spent
+        return reckoned(spent, self._settings.privacy_delta) if self.net.options.noise and spent else None
+
     # -- versions ---------------------------------------------------------------------------------------------------
 
     def _take_over(self, current: Version | None) -> None:
@@ -285,10 +291,12 @@ class Trainer:
         net = self.net
         if current is None:
             net.load(initial(self._config))
+            self.learner.spent = ()
             log.info("no version serves yet: learning starts from the first weights")
             return
         manifest = current.manifest
         net.load(fitted(current.weights, manifest.config, self._config))
+        self._learned_before(manifest)
         self._base = manifest.version
         self._forgotten.said(manifest)
         offsets = dict(manifest.trained_through_offsets)
@@ -297,6 +305,11 @@ class Trainer:
             self._resume(current, kept[1])
         self._journal.through = Through(manifest.trained_through, offsets, manifest.trained_through_ms)
         log.info("version %d serves, trained through %d records", manifest.version, manifest.trained_through)
+
+    def _learned_before(self, manifest: Manifest) -> None:
+        self.learner.spent = manifest.privacy.spent if manifest.privacy else None if manifest.version else ()
+        if self.net.options.noise and self.learner.spent is None:
+            log.warning("no epsilon can be given: version %d learned without noise", manifest.version)
 
     def _resume(self, current: Version, moments: Weights) -> None:
         try:

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +21,7 @@ from streams.config import ConfigError, Settings, load_settings
 from streams.security import refusal
 
 if TYPE_CHECKING:
+    from model.nets import NetOptions
     from model.trainer import Trainer
     from model.trainer_metrics import TrainerMetrics
 
@@ -98,7 +100,7 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics) -> Iterator[Train
     from model.config import model_config
     from model.examples import Examples, Limits
     from model.intake import Intake
-    from model.nets import Net, NetOptions
+    from model.nets import Net
     from model.outbox import Outbox
     from model.registry import Registry
     from model.signature import signing_key
@@ -106,7 +108,7 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics) -> Iterator[Train
     from model.trainer import Trainer
 
     config, shape = model_config(settings), BatchShape()
-    net = Net(config, shape, NetOptions(rate=settings.learning_rate), settings.model_seed)
+    net = Net(config, shape, net_options(settings), settings.model_seed)
     options = RoundOptions(
         passes=settings.train_passes,
         replay=settings.replay,
@@ -124,6 +126,19 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics) -> Iterator[Train
             outbox.close()
     finally:
         intake.close()
+
+
+def net_options(settings: Settings) -> NetOptions:
+    """Return how the net learns.
+
+    Raises:
+      ConfigError: noise is asked for, and the accountant is not installed.
+    """
+    from model.nets import NetOptions
+
+    if settings.noise and find_spec("dp_accounting") is None:
+        raise ConfigError("FRESHLOOP_NOISE needs the accountant: install freshloop[privacy]")
+    return NetOptions(rate=settings.learning_rate, user_clip=settings.user_clip, noise=settings.noise)
 
 
 def quiet_tensorflow(threads: int | None = None, niceness: int = 0) -> None:

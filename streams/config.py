@@ -166,6 +166,15 @@ class Settings(BaseSettings):
     train_seconds: Seconds = Field(20.0, description="or after this time, whichever comes first.")
     train_minimum: Count = Field(500, description="No round with fewer examples than this.")
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(0.0005, description="Adam's step size.")
+    user_clip: Annotated[float, Field(ge=0)] = Field(
+        8.0, description="Largest norm of the gradient that one user brings to a training step; 0 bounds nothing."
+    )
+    noise: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="Standard deviation of noise in training, in units of user_clip; 0 adds none (see privacy)."
+    )
+    privacy_delta: Annotated[float, Field(gt=0, lt=1)] = Field(
+        1e-6, description="Delta of the epsilon in manifests, where there is noise; below one in the number of users."
+    )
     train_passes: Annotated[int, Field(ge=1, le=20)] = Field(2, description="Times that a round sees its new examples.")
     replay: Annotated[float, Field(ge=0, le=10)] = Field(1.0, description="Older examples beside each new one.")
     held_back: Annotated[float, Field(gt=0, le=0.5)] = Field(
@@ -238,6 +247,8 @@ class Settings(BaseSettings):
             raise ValueError("the least positions of all kinds in quotas must not exceed slate_size together")
         if self.kafka_security.startswith("SASL") and not (self.kafka_user and self.kafka_password):
             raise ValueError("SASL needs kafka_user and kafka_password")
+        if self.noise and not self.user_clip:
+            raise ValueError("noise needs user_clip: what is not bounded cannot be hidden")
         if self.broker_port == self.controller_port:
             raise ValueError("broker_port and controller_port must differ")
         return self

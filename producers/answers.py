@@ -50,6 +50,12 @@ class Writer:
         """Return the beginning of a session."""
         return Event(event_id=self._next(), user_id=user_id, type=EventType.OPEN, event_time_ms=now_ms)
 
+    def profile(self, user_id: str, words: tuple[str, ...], now_ms: int) -> Event:
+        """Return what the viewer says of itself."""
+        return Event(
+            event_id=self._next(), user_id=user_id, type=EventType.PROFILE, event_time_ms=now_ms, profile=words
+        )
+
     def impression(self, user_id: str, shown: Shown, video_id: str, now_ms: int) -> Event:
         """Return that a video is on screen."""
         return Event(

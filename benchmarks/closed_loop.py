@@ -23,7 +23,7 @@ from model.registry import initial_version
 from model.serving import NumpyScorer
 from model.train import Learner, RoundOptions
 from producers.feeds import Letter
-from producers.parameters import load_parameters
+from producers.parameters import Parameters, load_parameters
 from producers.simulation import Setup, Simulation
 from producers.studio import Studio
 from streams.codecs import encode
@@ -55,20 +55,27 @@ class LoopOptions:
 
 
 class ClosedLoop:
-    """One run. `learner` is given, so that its options can be compared."""
+    """One run. `learner` is given, so that its options can be compared; so may be the world's parameters and arms."""
 
-    def __init__(self, settings: Settings, options: LoopOptions, learner: Learner) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        options: LoopOptions,
+        learner: Learner,
+        parameters: Parameters | None = None,
+        arms: tuple[str, ...] = ARMS,
+    ) -> None:
         self.settings, self.options, self.learner = settings, options, learner
         self.pool = make_pool(settings)
         config = step_config(settings)
         self.activity = Activity(4 * options.viewers)
         self.partition = Partition(0, config, self.pool, Social(config.lifts, self.pool, self.activity))
         self.rewards = Rewards()
-        parameters = load_parameters()
+        parameters = load_parameters() if parameters is None else parameters
         self.world = Simulation(
             parameters,
             Setup(
-                options.viewers, ARMS, options.seed, f"loop{options.seed}", round(1000 * settings.label_window_s),
+                options.viewers, arms, options.seed, f"loop{options.seed}", round(1000 * settings.label_window_s),
                 round(3_600_000 * settings.fresh_hours), options.jump_at, "frozen",
             ),
         )  # fmt: skip

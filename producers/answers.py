@@ -54,6 +54,12 @@ class Writer:
         """Return that a viewer follows an author, or befriends another viewer."""
         return Event(event_id=self._next(), user_id=user_id, type=kind, event_time_ms=now_ms, other_id=other_id)
 
+    def profile(self, user_id: str, words: tuple[str, ...], now_ms: int) -> Event:
+        """Return what the viewer says of itself."""
+        return Event(
+            event_id=self._next(), user_id=user_id, type=EventType.PROFILE, event_time_ms=now_ms, profile=words
+        )
+
     def impression(self, user_id: str, shown: Shown, video_id: str, now_ms: int) -> Event:
         """Return that a video is on screen."""
         return Event(

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from producers.cluster import Cluster
 from producers.cursor import CursorStore
-from producers.mapping import Mapping, id_of, key_of
+from producers.mapping import Mapping, id_of, is_profile, key_of
 from producers.paging import Page
 from producers.sending import Sender
 from streams.codecs import BadRecord, encode
@@ -125,7 +125,9 @@ class Collector:
 
 
 def digest_of(record: Record) -> str:
-    """Return what tells a changed record from a repeated one; an event never changes."""
+    """Return what tells a changed record from a repeated one; an event never changes, but for a profile its words."""
+    if isinstance(record, Event) and is_profile(record):
+        return record.event_id.rpartition("-")[2]
     return "event" if isinstance(record, Event) else hashlib.sha256(encode(record)).hexdigest()[:32]
 
 

@@ -33,7 +33,7 @@ def collect(
     pages: Annotated[int, typer.Option(min=0, help="Stop after so many pages; 0 goes to the last.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="The last line of the output is one JSON object.")] = False,
 ) -> None:
-    """Collect videos or events from a paged JSON API into their topic, each once.
+    """Collect videos, events or profiles from a paged JSON API into their topic, each once.
 
     The cursor is kept in the data folder: a command that was stopped or killed goes on where it was. The API is asked
     at the mapping's rate at most, and again with growing pauses when it fails. FRESHLOOP_COLLECT_TOKEN is sent as a
@@ -44,7 +44,7 @@ def collect(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    topic = getattr(Topics(settings), found.topic)
+    topic = getattr(Topics(settings), found.target)
 
     def pause(seconds: float) -> None:
         if stop.wait(seconds):

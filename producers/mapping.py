@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +12,8 @@ from msgspec import Meta
 
 from streams.codecs import BadRecord
 from streams.config import ConfigError
-from streams.core.events import Event, Record, Video
+from streams.core.erasure import mark_of
+from streams.core.events import Event, EventType, Record, Video
 
 _UNITS_MS = {"s": 1000, "ms": 1}
 
@@ -40,10 +42,11 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
       items, cursor, more: paths in an answer; without `more`, an answer without a cursor is the last.
       cursor_param: the parameter that takes the cursor.
       rate: requests per second, at most.
+      topic: `profiles` are events too, of that type, whose words `profile` says by field.
     """
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}$")]
-    topic: Literal["events", "videos"]
+    topic: Literal["events", "videos", "profiles"]
     url: Annotated[str, Meta(pattern=r"^https?://")]
     items: str
     cursor: str
@@ -54,8 +57,11 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate: Annotated[float, Meta(gt=0, le=1000)] = 5.0
     params: dict[str, str | int | float | bool] = {}
     headers: dict[str, str] = {}
+    profile: dict[Annotated[str, Meta(pattern="^[^=]+$")], str | Field] = {}
 
     def __post_init__(self) -> None:
+        if bool(self.profile) != (self.topic == "profiles"):
+            raise ValueError("a table [profile] and topic 'profiles' come together")
         known = set(self.record_type.__struct_fields__)
         unknown = sorted(set(self.fields) - known)
         if unknown:
@@ -66,7 +72,12 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def record_type(self) -> type[Event] | type[Video]:
         """The struct of the topic."""
-        return Event if self.topic == "events" else Video
+        return Video if self.topic == "videos" else Event
+
+    @property
+    def target(self) -> str:
+        """The topic that records go to, as `streams.topics.Topics` calls it."""
+        return "videos" if self.topic == "videos" else "events"
 
     def record(self, item: Any) -> Event | Video:
         """Return the record of an item.
@@ -76,10 +87,27 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         fields = {name: _value(name, source, item) for name, source in self.fields.items()}
         given = {name: value for name, value in fields.items() if value is not None}
+        if self.profile:
+            given |= self._profile(item)
         try:
             return msgspec.convert(given, type=self.record_type, strict=False)
         except msgspec.ValidationError as error:
             raise BadRecord("invalid", str(error)) from None
+
+    def _profile(self, item: Any) -> dict[str, Any]:
+        """Return what makes an event a profile: its words, and an id that follows from them."""
+        words: list[str] = []
+        for name, source in self.profile.items():
+            found = _value(name, source, item)
+            values = found if isinstance(found, list) else [found]
+            words += [f"{name}={value}" for value in values if value not in (None, "")]
+        digest = hashlib.sha256("\n".join(sorted(words)).encode()).hexdigest()
+        return {"type": EventType.PROFILE, "event_id": f"{self.name}-{digest[:16]}", "profile": words}
+
+
+def is_profile(record: Record) -> bool:
+    """Tell whether a record says what a user says of itself, in place of what it said before."""
+    return isinstance(record, Event) and record.type is EventType.PROFILE
 
 
 def key_of(record: Record) -> str:
@@ -88,7 +116,9 @@ def key_of(record: Record) -> str:
 
 
 def id_of(record: Record) -> str:
-    """Return what makes two records the same."""
+    """Return what makes two records the same; of a profile a hash of the user, as no file shall name one."""
+    if isinstance(record, Event) and is_profile(record):
+        return mark_of(record.user_id).hex()
     return record.event_id if isinstance(record, Event) else record.video_id  # type: ignore[attr-defined]
 
 

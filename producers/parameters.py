@@ -55,6 +55,8 @@ class ViewerParameters(_Section, frozen=True):
     own_weight: NotNegative
     activity_sigma: NotNegative
     drift_rad_per_hour: NotNegative
+    profiled: Chance
+    interest_told: Chance
 
 
 class BehaviourParameters(_Section, frozen=True):

@@ -23,6 +23,7 @@ from producers.goods import Goods
 from producers.measures import Measures
 from producers.oracle import Oracle
 from producers.parameters import Parameters
+from producers.profiles import profiles
 from producers.sessions import Sessions
 from producers.versions import VersionsSeen
 from producers.viewers import Viewers
@@ -64,6 +65,7 @@ class Simulation:
 
     Attributes:
       counts: what has happened so far, by name.
+      profiles: words by viewer.
     """
 
     def __init__(self, parameters: Parameters, setup: Setup) -> None:
@@ -73,9 +75,10 @@ class Simulation:
         self.goods = Goods(self.catalogue, parameters.goods, setup.products, setup.rooms, setup.seed)
         topics = self.catalogue.tags.vectors
         self.viewers = Viewers(parameters.viewers, setup.viewers, topics, setup.seed, setup.jump_at_s)
-        everyone = np.arange(setup.viewers)
-        authors = self.catalogue.authors.vectors
-        self.circles = Circles(parameters.social, self.viewers.tastes(everyone, 0.0), authors, setup.seed)
+        everyone, names = np.arange(setup.viewers), self.catalogue.tags.names
+        tastes, authors = self.viewers.tastes(everyone, 0.0), self.catalogue.authors.vectors
+        self.profiles = profiles(parameters.viewers, tastes, topics, names, setup.seed)
+        self.circles = Circles(parameters.social, tastes, authors, setup.seed)
         self._known = [False] * setup.viewers  # who came before
         users = [
             setup.rename(user_id(viewer, arm, setup.arms)) for viewer in range(setup.viewers) for arm in setup.arms
@@ -92,6 +95,7 @@ class Simulation:
         self._steps = [0] * setup.viewers
         self._reopen_ms = [0] * len(users)
         self._patience_ms = [0] * len(users)
+        self._told = [False] * len(users)
         self._jumped = False
         self.counts: Counter[str] = Counter()
 
@@ -193,6 +197,7 @@ class Simulation:
         for copy in copies:
             self._patience_ms[copy] = min(2 * self._patience_ms[copy], _LONGEST_PATIENCE_MS) if again else patience_ms
             self._reopen_ms[copy] = now_ms + self._patience_ms[copy]
+            self._tell(copy, now_ms, events)
             events.append(self._write.open(self.feeds.user_ids[copy], now_ms))
             self.counts["opens"] += 1
 
@@ -208,6 +213,14 @@ class Simulation:
                 other = ids[friend * self._arms + arm]
                 events.append(self._write.tie(user, EventType.BEFRIEND, other, now_ms))
         self.counts["ties"] += self._arms * (self.circles.follows.shape[1] + self.circles.friends.shape[1])
+
+    def _tell(self, copy: int, now_ms: int, events: list[Event]) -> None:
+        """Send a viewer's profile before its first session."""
+        words = self.profiles[copy // self._arms]
+        if words and not self._told[copy]:
+            events.append(self._write.profile(self.feeds.user_ids[copy], words, now_ms))
+            self.counts["profiles"] += 1
+        self._told[copy] = True
 
     def _step(self, ready: list[tuple[int, list[Shown | None]]], now_ms: int, events: list[Event]) -> None:
         """Let every ready viewer see one video in each arm, and inside in the oracle's."""

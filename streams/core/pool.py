@@ -340,15 +340,15 @@ class FreshPool:
         return before is None or lasting(before) != lasting(video)
 
     def _renew(self, anew: list[int], touched: list[int]) -> None:
-        """Encode slots anew; those that are touched are in the indexes when they are open, and not when closed."""
-        ends = self.windows.ends_ms
+        """Encode slots anew; of those that are touched, what can still be open is in the indexes, and nothing else."""
+        some = np.array(touched, np.int64)
+        over = self.windows.ends_ms[some] <= self._ended_ms
         for encoded in self._encoded.values():
             self._encode(encoded, anew)
             if encoded.index is not None:
-                some = np.array(touched, np.int64)
-                back = some[(ends[some] > 0) & ~np.isin(some, anew)]
+                back = some[~over & ~np.isin(some, anew)]
                 encoded.index.put(back, encoded.keys[back])
-        self._unindex(np.array([slot for slot in touched if not ends[slot]], np.int64))
+        self._unindex(some[over])
 
     def _encode(self, encoded: Encoded, slots: Sequence[int]) -> None:
         for start in range(0, len(slots), _BLOCK):

@@ -55,7 +55,7 @@ def test_viewers_answer_their_slates_and_every_event_is_one_that_a_client_could_
     for partition, event in worker.events:
         assert partition_of.setdefault(event.user_id, partition) == partition
         kinds[event.type] += 1
-        if event.type is EventType.OPEN:
+        if event.type in (EventType.OPEN, EventType.PROFILE):
             continue
         place = (event.user_id, event.slate_id, event.position, event.video_id)
         if event.type is EventType.IMPRESSION:

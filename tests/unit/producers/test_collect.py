@@ -115,6 +115,56 @@ def test_behaviour_by_post():
         mapping.record(item | {"action": "stare"})
 
 
+def people(count):
+    return [
+        {
+            "open_id": f"person-{number}", "update_time": 1_795_536_000, "age": 1 + number % 3,
+            "location": {"province": "north"} if number % 2 else {}, "interests": [{"name": "cats"}, {"name": "tea"}],
+        }
+        for number in range(count)
+    ]  # fmt: skip
+
+
+def collect_profiles(tmp_path, api, log, rename=str):
+    mapping, clock = load_mapping(EXAMPLES / "collect-profiles.toml"), HandClock()
+    with (
+        serving(api) as url,
+        CursorStore(tmp_path / "profiles.sqlite") as store,
+        closing(Pages(msgspec.structs.replace(mapping, url=url), "", clock, clock.sleep, lambda text: None)) as source,
+    ):
+        collector = Collector(mapping, source, log, store, lambda text: None, rename)
+        collector.recover()
+        while collector.step():
+            pass
+        return collector.collected
+
+
+def test_profiles_come_once_though_the_api_fails_repeats_and_throttles(tmp_path):
+    api, log = PagedApi(people(45), overlap=3), MemoryLog()
+    api.faults = [503, "cut", "text", 429]
+    found = collect_profiles(tmp_path, api, log)
+    assert (found.published, found.repeated, found.retries, found.invalid) == (45, 12, 4, 0)
+    assert [record.user_id for _, _, record in log.records] == [one["open_id"] for one in api.items]
+    first, second = (record for _, _, record in log.records[:2])
+    assert (first.type, first.event_time_ms) == (EventType.PROFILE, 1_795_536_000_000)
+    assert first.profile == ("age=18-24", "interest=cats", "interest=tea")
+    assert second.profile == ("age=25-34", "region=north", "interest=cats", "interest=tea")
+
+
+def test_a_profile_is_published_again_when_its_words_have_changed_and_no_file_names_the_user(tmp_path):
+    api, log = PagedApi(people(5)), MemoryLog()
+    collect_profiles(tmp_path, api, log, rename=lambda user: f"p-{user}")
+    api.items[3]["location"] = {"province": "south"}
+    api.items += [people(6)[5] | {"age": 9}]  # a word that the map does not know
+    with CursorStore(tmp_path / "profiles.sqlite") as store:
+        store.finish([], "0")  # as an API that is asked from its beginning again
+    found = collect_profiles(tmp_path, api, log, rename=lambda user: f"p-{user}")
+    assert (found.published, found.repeated, found.invalid) == (1, 4, 1)
+    assert log.records[-1][2].user_id == "p-person-3"
+    assert "region=south" in log.records[-1][2].profile
+    assert b"person" not in (tmp_path / "profiles.sqlite").read_bytes()
+
+
 def test_the_rate_is_kept(tmp_path):
     api, clock = PagedApi(items(100)), HandClock()
     with serving(api) as url:
@@ -214,6 +264,7 @@ def test_an_api_that_stands_still_ends(tmp_path):
         ('name="a"\ntopic="songs"\nurl="http://x"\nitems="i"\ncursor="c"\n[fields]', "songs"),
         ('name="a"\ntopic="videos"\nurl="http://x"\nitems="i"\ncursor="c"\n[fields]\ncolour="c"', "colour"),
         ('name="a"\ntopic="videos"\nurl="ftp://x"\nitems="i"\ncursor="c"\n[fields]', "url"),
+        ('name="a"\ntopic="profiles"\nurl="http://x"\nitems="i"\ncursor="c"\n[fields]', "profile"),
         ("name = ", "collect.toml"),
     ],
 )

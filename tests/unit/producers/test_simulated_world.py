@@ -1,6 +1,7 @@
 """The simulated world: parameters, catalogue, tastes, behaviour and the oracle."""
 
 import unicodedata
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from producers.behaviour import UNIFORMS, behave, expected_reward, exposure_unif
 from producers.catalogue import Catalogue, is_simulated
 from producers.oracle import Oracle
 from producers.parameters import DEFAULT, load_parameters
+from producers.profiles import profiles
 from producers.studio import Studio
 from producers.viewers import Viewers
 from streams.codecs import Decoder, encode
@@ -174,6 +176,23 @@ def test_tastes_drift_slowly_and_stay_of_length_one():
     assert np.allclose(np.linalg.norm(day, axis=1), 1.0)
     assert (start * minute).sum(axis=1).min() > 0.999
     assert (start * day).sum(axis=1).mean() < 0.7
+
+
+def test_profiles_go_along_with_taste_for_a_share_of_the_viewers():
+    found = viewers(4000)
+    tastes, tags = found.tastes(np.arange(4000), 0.0), Catalogue(P.catalogue, P.dimension, 1).tags
+    words = profiles(P.viewers, tastes, tags.vectors, tags.names, 1)
+    assert words == profiles(P.viewers, tastes, tags.vectors, tags.names, 1)
+    assert 0.25 < np.mean([bool(one) for one in words]) < 0.35
+    for field, near in (("age", 0.1), ("region", 0.1), ("interest", 0.5)):
+        by_word = defaultdict(list)
+        for taste, own in zip(tastes, words, strict=True):
+            for word in own:
+                if word.startswith(f"{field}="):
+                    by_word[word].append(taste)
+        groups = [group for group in by_word.values() if len(group) >= 20]
+        apart = [np.linalg.norm(np.mean(group, axis=0) - tastes.mean(axis=0)) for group in groups]
+        assert np.mean(apart) > near, field
 
 
 def test_a_jump_leaves_nothing_of_the_old_taste():

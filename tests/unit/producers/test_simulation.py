@@ -109,7 +109,7 @@ def test_events_are_valid_and_their_ids_unique(run):
 def test_every_event_names_the_slate_and_the_position_it_came_from(run):
     _, events, recommender = run
     for event in events:
-        if event.type is not EventType.OPEN:
+        if event.type not in (EventType.OPEN, EventType.PROFILE):
             made = recommender.slates[event.slate_id]
             assert made.user_id == event.user_id
             assert made.items[event.position].video_id == event.video_id
@@ -118,7 +118,7 @@ def test_every_event_names_the_slate_and_the_position_it_came_from(run):
 def test_an_outcome_follows_its_impression_and_reactions_follow_their_outcome(run):
     told = defaultdict(list)
     for event in run[1]:
-        if event.type is not EventType.OPEN:
+        if event.type not in (EventType.OPEN, EventType.PROFILE):
             told[event.user_id, event.slate_id, event.position].append(event)
     assert len(told) == run[0].counts["impressions"]
     for story in told.values():
@@ -207,10 +207,24 @@ def test_an_arm_without_slates_is_opened_ever_less_often_and_does_not_stop_the_o
     assert all(opens[f"u{number}@popular"] <= opens[f"u{number}@online"] + 4 for number in range(10))
 
 
+def test_some_viewers_say_something_of_themselves_once_in_each_arm_before_they_come(run):
+    sim, events, _ = run
+    first, told = {}, {}
+    for event in events:
+        first.setdefault(event.user_id, event.type)
+        if event.type is EventType.PROFILE:
+            assert event.user_id not in told
+            told[event.user_id] = event.profile
+    assert {first[user] for user in told} == {EventType.PROFILE}
+    assert {first[user] for user in first.keys() - told.keys()} == {EventType.OPEN}
+    assert 0.15 < len(told) / len(first) < 0.45
+    assert all(told[user] == sim.profiles[int(user[1:].partition("@")[0])] for user in told)
+
+
 def test_without_any_slate_only_opens_are_sent_and_ever_less():
     sim, events, _ = simulate(seconds=60, viewers=10, rate=1000, silent=ARMS)
-    assert {event.type for event in events} == {EventType.OPEN}
-    assert len(events) <= 10 * 4 * 5
+    assert {event.type for event in events} == {EventType.OPEN, EventType.PROFILE}
+    assert len(events) <= 10 * 4 * 6
     assert sim.sessions.active == 10
 
 

@@ -31,13 +31,19 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What a person may choose. `rate` is in viewer events per second over all arms."""
+    """What a person may choose. `rate` is in viewer events per second over all arms.
+
+    Attributes:
+      products, rooms: shares of the videos that are products and live rooms.
+    """
 
     workers: int = 1
     viewers: int = 1000
     rate: float = 1000.0
     seed: int = 1
     console: bool = True
+    products: float = 0.0
+    rooms: float = 0.0
 
 
 @dataclass
@@ -134,6 +140,7 @@ def parts(settings: Settings, options: DemoOptions, summary: Path) -> list[Child
         "simulate", env, port + options.workers + 1, "simulate", "--arms", ",".join(ARMS),
         "--viewers", str(options.viewers), "--rate", str(options.rate), "--seed", str(options.seed),
         "--ramp", str(RAMP_S), "--measure-from", "frozen", "--summary", str(summary),
+        "--products", str(options.products), "--rooms", str(options.rooms),
     )  # fmt: skip
     return [*workers, trainer, *([_console(settings, env)] if options.console else []), simulate]
 

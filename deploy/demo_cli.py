@@ -24,6 +24,8 @@ def demo(
     rate: Annotated[float, typer.Option(min=1, help="Viewer events per second, over all arms.")] = 1000.0,
     seed: Annotated[int, typer.Option(help="Seed of the simulated world.")] = 1,
     console_page: Annotated[bool, typer.Option("--console/--no-console", help="Serve the console page.")] = True,
+    products: Annotated[float, typer.Option(min=0, max=1, help="Share of the videos that are products.")] = 0.0,
+    rooms: Annotated[float, typer.Option(min=0, max=1, help="Share of them that are live rooms.")] = 0.0,
     as_json: Json = False,
 ) -> None:
     """Run the whole loop on this machine: broker, topics, workers, trainer, viewers, console; Ctrl-C stops all of it.
@@ -32,7 +34,7 @@ def demo(
     model beside a frozen one, popular and random videos, each as its share of the way from random to the best possible.
     """
     console = Console(stderr=True)
-    options = DemoOptions(workers, viewers, rate, seed, console_page)
+    options = DemoOptions(workers, viewers, rate, seed, console_page, products, rooms)
     found: dict[str, Any] = {}
     try:
         _watch(console, options, seconds or None, found)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 EVENTS = 4  # of a sampled batch that get a span, spread evenly over it
 CLOSE_MS = 2_000  # the longest wait for the last spans when a worker stops
 _PARENT = "traceparent"
+Facts = dict[str, str | bool | int | float]  # attributes of a span
 
 
 class Marks:
@@ -87,7 +88,7 @@ class Traces:
         from opentelemetry.trace import Link, NonRecordingSpan, set_span_in_context
 
         first = min((record.timestamp for record in records), default=marks.begun_ms) * 1_000_000
-        facts = {"messaging.destination.partition.id": str(partition), "freshloop.events": len(records)}
+        facts: Facts = {"messaging.destination.partition.id": str(partition), "freshloop.events": len(records)}
         start = min(first, marks.ns(marks.begun))
         whole = self._tracer.start_span("batch", None, attributes=facts | _named(counts), start_time=start)
         inside = set_span_in_context(whole)
@@ -117,7 +118,7 @@ class Traces:
         if bucket(str(self._requests), "requests") >= self._share:
             return
         end = self._clock.now_ms() * 1_000_000
-        facts = {"http.route": route, "http.response.status_code": status}
+        facts: Facts = {"http.route": route, "http.response.status_code": status}
         span = self._tracer.start_span(f"HTTP {route}", None, attributes=facts, start_time=end - round(seconds * 1e9))
         span.end(end)
 
@@ -142,7 +143,7 @@ def make_traces(settings: Settings, worker: str, clock: Clock) -> Traces | None:
     return Traces(worker, settings.traces_share, OTLPSpanExporter(f"{settings.traces.rstrip('/')}/v1/traces"), clock)
 
 
-def _named(counts: dict[str, int]) -> dict[str, int]:
+def _named(counts: dict[str, int]) -> Facts:
     return {f"freshloop.{name}": count for name, count in counts.items()}
 
 

@@ -286,7 +286,7 @@ class Worker:
         )
         failpoints.reached("slates-published")
         mark(marks, "publish")
-        self.board.published(number, slates, lambda: turn.effects.slates)
+        self.board.published(number, slates, turn.effects.slates_of)
         self._observe(self.metrics.event_to_slate, stamps)
         if before is not None:
             await before  # states are stored in order; slates need not wait for the states of the batch before

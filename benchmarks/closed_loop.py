@@ -29,6 +29,8 @@ from producers.studio import Studio
 from streams.codecs import encode
 from streams.config import Settings, load_settings
 from streams.configured import make_pool, step_config
+from streams.core.activity import Activity
+from streams.core.lifts import Social
 from streams.core.ports import Scorer
 from streams.core.step import Partition
 from streams.feeds import Rewards
@@ -65,7 +67,9 @@ class ClosedLoop:
     ) -> None:
         self.settings, self.options, self.learner = settings, options, learner
         self.pool = make_pool(settings)
-        self.partition = Partition(0, step_config(settings), self.pool)
+        config = step_config(settings)
+        self.activity = Activity(4 * options.viewers)
+        self.partition = Partition(0, config, self.pool, Social(config.lifts, self.pool, self.activity))
         self.rewards = Rewards()
         parameters = load_parameters() if parameters is None else parameters
         self.world = Simulation(
@@ -123,6 +127,7 @@ class ClosedLoop:
         self._posted.append((arrival, letters))
         for record in effects.feedback:
             self.learner.store.add(record, True)
+            self.activity.add(record)
             amount = self.rewards.increment(record)
             if amount:
                 self.pool.reward(record.video_id, amount, record.impression_ms)

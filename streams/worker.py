@@ -27,7 +27,9 @@ from streams.clock import Clock
 from streams.codecs import BadRecord
 from streams.config import Settings
 from streams.configured import step_config
+from streams.core.activity import Activity
 from streams.core.layout import LAYOUT
+from streams.core.lifts import Social
 from streams.core.pool import FreshPool
 from streams.core.step import Partition
 from streams.erasures import Erasures
@@ -83,7 +85,11 @@ class Worker:
         self.ready, self.url = False, ""
         self.services: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self.publisher = Publisher(settings)
-        self.feeds = Feeds(pool, models, metrics, clock, self._dead_video, self._place_seen)
+        activity = Activity(settings.active_users) if settings.friends_lift else None
+        self.social = Social(self.config.lifts, pool, activity)
+        self.feeds = Feeds(pool, models, metrics, clock, self._dead_video, self._place_seen, activity)
+        self.tags = self.feeds.tags
+        popular = "popular" in settings.arms.values()
         self.broadcast = Broadcast(
             settings,
             {
@@ -91,9 +97,10 @@ class Worker:
                 self.topics.vectors: self.feeds.on_vectors,
                 self.topics.models: self.feeds.on_models,
                 self.topics.workers: self.directory.feed,
+                **({self.topics.erasures: self.feeds.on_erasures} if activity is not None else {}),
             },
-            {self.topics.feedback: self.feeds.on_feedback} if "popular" in settings.arms.values() else {},
-            clock.now_ms() - POPULARITY_HALF_LIVES * int(settings.popularity_half_life_s * 1000),
+            {self.topics.feedback: self.feeds.on_feedback} if activity is not None or popular else {},
+            clock.now_ms() - POPULARITY_HALF_LIVES * round(1000 * _longest_half_life_s(settings)),
         )
         # States belong to one changelog: what an earlier topic of that name left must not be taken for this one's.
         self._folder = settings.data_dir / "workers" / name / settings.app_id / topic_ids.get(self.topics.states, "any")
@@ -173,7 +180,8 @@ class Worker:
         failpoints.reached("recovered")
         applied, most = store.meta.applied_through, self.settings.in_flight * self.settings.poll_records
         log.info("partition %d: %d changelog records, goes on at %d", number, read, applied)
-        core, attempts = Partition(number, self.config, self.pool), Attempts(self._folder / f"attempt-{number}")
+        core = Partition(number, self.config, self.pool, self.social)
+        attempts = Attempts(self._folder / f"attempt-{number}")
         until, layout = min(end, applied + most), self.settings.state_layout or LAYOUT
         return OwnedPartition(core, store, changelog, self.clock.monotonic(), attempts, until, layout)
 
@@ -326,6 +334,12 @@ class Worker:
 
     def _observe(self, histogram: BatchHistogram, stamps: NDArray[np.int64]) -> None:
         histogram.observe_many((self.clock.now_ms() - stamps) / 1000)
+
+
+def _longest_half_life_s(settings: Settings) -> float:
+    """Return how slowly what is read of the feedback loses half its worth."""
+    friends = settings.friends_half_life_s if settings.friends_lift else 0.0
+    return max(settings.popularity_half_life_s, friends)
 
 
 def drop_others(folder: Path) -> None:

@@ -65,6 +65,7 @@ class FreshPool:
       since: int64 [S], place in the `videos` topic of what filled the slot first.
       content_since: int64 [S], place in the `vectors` topic of the newest content of its video; -1 without one.
       size: slots in use; everything beyond is free. Within `as_of` those that were in use then.
+      changes: places that videos were given so far; `changed` int64 [S], which of them a slot was given last.
       twins: slots whose keys share their low 32 bits, by those bits; empty but by rare chance.
     """
 
@@ -91,9 +92,16 @@ class FreshPool:
         self.authors = np.zeros(capacity, np.int64)
         self.durations_ms = np.zeros(capacity, np.int64)
         self.kinds = np.zeros(capacity, np.int64)
+        self.changes = 0
+        self.changed = np.zeros(capacity, np.int64)
         self.popularity = np.zeros(capacity, np.float64)
         self._popularity_base_ms = 0
         self._encoded: dict[int, Encoded] = {}
+
+    @property
+    def used(self) -> int:
+        """Slots in use now, also within `as_of`."""
+        return self._used
 
     def slot(self, video_id: str) -> int:
         """Return the slot of a video, -1 when it is not known."""
@@ -311,7 +319,8 @@ class FreshPool:
     def _describe(self, slot: int, video: Video) -> bool:
         """Note the facts of a slot's item; return whether they are others than before, so that it is encoded anew."""
         before = self.videos[slot]
-        self.videos[slot] = video
+        self.changes += 1
+        self.videos[slot], self.changed[slot] = video, self.changes
         self.durations_ms[slot], self.kinds[slot] = video.duration_ms, PLACES[video.kind]
         self.published_ms[slot] = video.published_ms
         self.authors[slot] = key64(video.author_id)

@@ -35,6 +35,7 @@ from streams.core.layout import (
 )
 from streams.core.migration import upgraded
 from streams.core.pool import FreshPool
+from streams.core.ties import NONE, Ties
 
 Ints = NDArray[np.int64]
 _LEAST_ROWS = 256
@@ -56,6 +57,7 @@ class UserStates:
       seen_bits: uint8 [R, S/8]; the seen videos as bits over the pool's slots; [R, 0] with `by_key`.
       impressions: open impressions by row; a row without any is absent, and `has_open` bool [R] says so.
       profiles: keys of profile fields by row, ascending; a row without is absent, and `has_profile` bool [R] says so.
+      ties: whom the row's user follows and knows; a row without any is absent, and `has_ties` bool [R] says so.
     """
 
     def __init__(self, shape: StateShape, pool: FreshPool) -> None:
@@ -71,10 +73,11 @@ class UserStates:
         self._unplaced: dict[int, set[int]] = {}  # rows that saw a video which has no slot, by seen key
         self.impressions: dict[int, Impressions] = {}
         self.profiles: dict[int, tuple[int, ...]] = {}
+        self.ties: dict[int, Ties] = {}
         self.table: NDArray[Any] = np.zeros(0, row_type(shape))
         self.by_key = shape.by_key(pool.capacity)
         self.seen_bits = np.zeros((0, 0 if self.by_key else (pool.capacity + 7) // 8), np.uint8)
-        self.has_open, self.has_profile = np.zeros(0, bool), np.zeros(0, bool)
+        self.has_open, self.has_profile, self.has_ties = (np.zeros(0, bool) for _ in range(3))
         self._used = np.zeros(0, np.int64)
         self._turn = 0
 
@@ -127,6 +130,7 @@ class UserStates:
                 self._forget_unplaced(row)
                 self.set_open(row, [])
                 self.set_profile(row, ())
+                self.set_ties(row, NONE)
                 self._chunks.pop(row, None)
 
     def forget(self, user_id: str) -> tuple[list[bytes], dict[str, int]]:
@@ -142,6 +146,8 @@ class UserStates:
             }  # fmt: skip
             if row in self.profiles:
                 removed["profile_fields"] = len(self.profiles[row])
+            if row in self.ties:
+                removed["follows"], removed["friends"] = map(len, self.ties[row])
             full = int(state["seen_count"]) // self.shape.chunk
             kept = range(max(0, full - self.shape.chunks), full)
             keys += [chunk_key(user_id, number % self.shape.chunks) for number in kept]
@@ -178,7 +184,7 @@ class UserStates:
     def _grow(self) -> None:
         old = len(self.table)
         added = max(_LEAST_ROWS, old // 2)
-        for name in ("table", "seen_bits", "has_open", "has_profile", "_used"):
+        for name in ("table", "seen_bits", "has_open", "has_profile", "has_ties", "_used"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros((added, *column.shape[1:]), column.dtype)]))
         self._users.extend([""] * added)
@@ -288,6 +294,15 @@ class UserStates:
             self.impressions.pop(row, None)
         self.has_open[row] = bool(impressions)
 
+    def set_ties(self, row: int, ties: Ties) -> None:
+        """Take over whom the user of a row follows and knows."""
+        some = any(ties)
+        if some:
+            self.ties[row] = ties
+        else:
+            self.ties.pop(row, None)
+        self.has_ties[row] = some
+
     def set_profile(self, row: int, keys: tuple[int, ...]) -> None:
         """Take over the keys of a row's profile fields."""
         if keys:
@@ -338,11 +353,12 @@ class UserStates:
         packed = self.table[rows]
         ends = (self._fixed + 4 * (packed["seen_count"] % self.shape.chunk)).tolist()
         tails = {}
-        if self.impressions or self.profiles:
-            for place in np.flatnonzero(self.has_open[rows] | self.has_profile[rows]).tolist():
+        if self.impressions or self.profiles or self.ties:
+            some = self.has_open[rows] | self.has_profile[rows] | self.has_ties[rows]
+            for place in np.flatnonzero(some).tolist():
                 row = int(rows[place])
                 found = self.impressions.get(row, [])
-                tails[place] = pack_tail(Tail(found, self.profiles.get(row, ())))
+                tails[place] = pack_tail(Tail(found, self.profiles.get(row, ()), *self.ties.get(row, NONE)))
                 packed["unlabelled"][place] = any(not entry.revision for entry in found)
         data = packed.tobytes()
         records = self._filled
@@ -378,6 +394,7 @@ class UserStates:
             tail = tail_of(record)
             self.set_open(row, tail.impressions)
             self.set_profile(row, tail.profile)
+            self.set_ties(row, Ties(tail.follows, tail.friends))
         wanted = chunks_of(record, user_id, self.shape)
         kept = [seen_of_chunk(value) for key in wanted if (value := chunks.get(key)) is not None]
         if kept:

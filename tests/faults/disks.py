@@ -16,7 +16,7 @@ from tests.faults.outcome import Tally
 from tests.faults.rows import Plan, Row
 from tests.faults.world import World
 
-MOST_SENDS = 15  # of half a round's events, until a worker has to write to its disk
+MOST_SENDS = 30  # of half a round's events, until a worker has to write to its disk
 SKIPPED = "skipped: only root may mount a small disk"
 
 

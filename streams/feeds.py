@@ -11,10 +11,11 @@ from streams.clock import Clock
 from streams.codecs import BadRecord, Decoder
 from streams.core.activity import Activity
 from streams.core.content import VideoContent
+from streams.core.eligibility import Change
 from streams.core.erasure import Erasure
 from streams.core.events import Feedback, Video
 from streams.core.graph import TagPairs
-from streams.core.pool import Change, FreshPool
+from streams.core.pool import FreshPool
 from streams.journal import Ends
 from streams.metrics import WorkerMetrics
 from streams.models import ServingModels

@@ -308,7 +308,10 @@ class Worker:
                     owned.scrubbing = self.spawn(owned.scrub(self.clock.monotonic()))
             if self.owned:
                 self.pool.expire(min(owned.core.watermark_ms for owned in self.owned.values()))
-            self.metrics.pool_size.set(int(self.pool.fresh(self.clock.now_ms()).sum()))
+            open_now = self.pool.by_kind(self.clock.now_ms())
+            self.metrics.pool_size.set(sum(open_now.values()))
+            for kind, count in open_now.items():
+                self.metrics.pool_kinds.labels(kind).set(count)
             self.metrics.ready.set(self.ready)
             self.metrics.cached_users.set(sum(len(owned.core.states) for owned in self.owned.values()))
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.census import Census, Counted
 from streams.core.content import Contents, VideoContent
-from streams.core.eligibility import CLOSED, NEVER, PLACES, Ages, Windows, window_of
+from streams.core.eligibility import CLOSED, KINDS, NEVER, PLACES, Ages, Change, Windows, lasting, window_of
 from streams.core.events import Video
 from streams.core.hashing import key64
 from streams.core.imagined import imagined_queries
@@ -35,21 +33,6 @@ class Indexing:
 
     start: int
     make: MakeIndex
-
-
-class Change(NamedTuple):
-    """One record of the `videos` topic, or what would be one.
-
-    Attributes:
-      video: None withdraws the item.
-      offset: of the record; 0 where `as_of` is not used.
-      heard_ms: its timestamp.
-    """
-
-    video_id: str
-    video: Video | None
-    offset: int = 0
-    heard_ms: int = 0
 
 
 @dataclass
@@ -257,6 +240,11 @@ class FreshPool:
         """Return which slots [size] may be recommended at `now_ms`."""
         return self.windows.open(self.size, now_ms, self._then)
 
+    def by_kind(self, now_ms: int) -> dict[str, int]:
+        """Return how many items of each kind may be recommended at `now_ms`."""
+        counts = np.bincount(self.kinds[: self.size][self.fresh(now_ms)], minlength=len(KINDS)).tolist()
+        return {kind.value: count for kind, count in zip(KINDS, counts, strict=True)}
+
     def count(self, now_ms: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how many videos may be recommended at moments [B]."""
         return self.ages(now_ms)[2]
@@ -389,8 +377,3 @@ class FreshPool:
             for encoded in self._encoded.values():
                 if encoded.index is not None:
                     encoded.index.drop(slots)
-
-
-def lasting(video: Video) -> Video:
-    """Return a video without what changes from moment to moment; a scorer sees nothing of that."""
-    return msgspec.structs.replace(video, stock=None, starts_ms=None, ends_ms=None, ended=False, viewers=0)

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from streams.core.eligibility import Change
 from streams.core.events import Kind, Video
 from streams.core.hashing import seeds_of
 from streams.core.logits import Products
 from streams.core.nearest import Eligible, rank_nearest
-from streams.core.pool import Change, FreshPool, Indexing
+from streams.core.pool import FreshPool, Indexing
 from streams.core.ranking import Policy, rank_tiles
 from streams.core.seen import SeenKeys
 from tests.fakes import FakeScorer, video

@@ -82,8 +82,17 @@ class Settings(BaseSettings):
     )
 
     signing_key: SecretStr = Field(
-        NO_SECRET, description="Manifests of model versions are signed under this key, and others refused; empty: not."
+        NO_SECRET,
+        description="Model versions, and which one serves, are signed under this key, and others refused; empty: not.",
     )
+
+    # Traces
+    traces: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="OTLP/HTTP receiver of traces, as http://127.0.0.1:4318; empty: none.",
+    )
+    traces_share: Share = Field(0.01, description="Share of batches and of HTTP requests that are traced.")
 
     # Topics
     topic_prefix: str = Field("", max_length=64, pattern=r"^[a-zA-Z0-9._-]*$", description="Prefix of every topic.")

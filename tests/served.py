@@ -75,7 +75,11 @@ class FakeWorker:
         offset = len(self.published)
         ops = core.plan([(offset + place, self.clock.now_ms(), event) for place, event in enumerate(events)])
         slates = core.apply(ops, self.models.scorer).slates
-        self.board.published(partition, [(one.user_id.encode(), encode(one)) for one in slates], lambda: slates)
+        self.board.published(
+            partition,
+            [(one.user_id.encode(), encode(one)) for one in slates],
+            lambda ids: [one for one in slates if one.event_id in ids],
+        )
         return offset
 
 

@@ -16,6 +16,7 @@ from tests.faults.outcome import Tally
 from tests.faults.rows import Plan, Row
 from tests.faults.world import World
 
+MOST_SENDS = 15  # of half a round's events, until a worker has to write to its disk
 SKIPPED = "skipped: only root may mount a small disk"
 
 
@@ -35,9 +36,9 @@ def can_mount() -> bool:
     return os.geteuid() == 0 and shutil.which("mount") is not None
 
 
-def _fill(folder: Path) -> Path:
+def _fill(folder: Path, name: str = "ballast") -> Path:
     """Fill a disk to its last byte; return the file that does it."""
-    path = folder / "ballast"
+    path = folder / name
     try:
         with path.open("wb", buffering=0) as file:
             while True:
@@ -48,29 +49,51 @@ def _fill(folder: Path) -> Path:
 
 
 def state_disk_full(here: World, plan: Plan, row: Row) -> Tally:
-    """The disk of the states fills up under load; the worker ends, and goes on once there is room."""
+    """The disk of the states fills up under load: the worker ends, does not start, and goes on once there is room.
+
+    A worker writes to its disk only when several megabytes of states have come together, so load goes on until it has
+    to. What it had committed by then is compared in the end, with the folder that it left and with none.
+    """
     if not can_mount():
         row.note = SKIPPED
         return Tally()
-    ends = 0
+    under_load = at_start = 0
     with small_disk(here.settings.data_dir / "workers", "64m") as disk:
         for _ in range(plan.rounds):
             here.start()
             here.await_ready()
             here.load.send(plan.events // 2)
-            ballast = _fill(disk)
-            here.load.send(plan.events // 2)
-            time.sleep(2.0)
-            here.stop_or_end()  # what it closes with finds no room either
-            here.start()
-            time.sleep(4.0)
-            ends += not here.running()
+            ballast = [_fill(disk)]
+            under_load += _ends_under_load(here, plan.events // 2)
             here.kill()
-            ballast.unlink()
+            ballast.append(_fill(disk, "more"))  # its end has made room
+            here.start()
+            at_start += _ends_by_itself(here)
+            here.kill()
+            for path in ballast:
+                path.unlink()
         found = here.settle()
-    row.note = f"{ends} of {plan.rounds} starts on a full disk ended"
+    row.note = f"of {plan.rounds} workers {under_load} ended under load, and {at_start} of as many starts"
+    assert under_load == at_start == plan.rounds, f"a full disk went unnoticed: {row.note}"
     here.deaths = 0
     return found
+
+
+def _ends_under_load(here: World, events: int) -> bool:
+    """Send load until the worker has ended."""
+    for _ in range(MOST_SENDS):
+        here.load.send(events)
+        if _ends_by_itself(here, 2.0):
+            return True
+    return False
+
+
+def _ends_by_itself(here: World, timeout_s: float = 30.0) -> bool:
+    """Tell whether a worker ends within a time."""
+    deadline = time.monotonic() + timeout_s
+    while here.running() and time.monotonic() < deadline:
+        here.supervisor.poll(0.1)
+    return not here.running()
 
 
 def broker_disk_full(here: World, plan: Plan, row: Row) -> Tally:

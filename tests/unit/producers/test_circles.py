@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from producers.catalogue import unit
 from producers.circles import Circles
@@ -35,7 +36,8 @@ def test_friends_are_others_each_once_and_nearer_than_chance(viewers):
 
 def test_a_viewer_says_it_once_in_each_arm_and_names_the_arms_copy():
     arms = ("online", "frozen")
-    sim = Simulation(load_parameters(), Setup(20, arms, 1, "run", 2_000, 10**9))
+    world = structs.replace(load_parameters(), social=SocialParameters(4, 2, 32))
+    sim = Simulation(world, Setup(20, arms, 1, "run", 2_000, 10**9))
     sim.begin(NOW)
     sim.catalogue.open(50, NOW)
     events = [one for now in range(NOW, NOW + 3_000, 20) for one in sim.tick(now, 50, {})]

@@ -124,6 +124,9 @@ def evaluate_cold(
     }  # fmt: skip
 
 
+_LOWEST = np.finfo(np.float32).min  # finite, so that what is left out is no broken score
+
+
 class Judged:
     """A model whose targets are ranked twice: among all items, and among those that are cold."""
 
@@ -137,7 +140,7 @@ class Judged:
         """Return the whole model's scores [N]."""
         every = self._model.scores(request)["whole"]
         new = every.copy()
-        new[self._others[: len(new)]] = -np.inf
+        new[self._others[: len(new)]] = _LOWEST
         return {ALL: every, NEW: new}
 
 

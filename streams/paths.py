@@ -77,13 +77,17 @@ def _shared(video: Video, known: Ground) -> list[dict[str, Any]]:
         for through, name in _both(watched, video):
             step = {"kind": "watched", "event": event, "video_id": watched.video_id, "through": through, "name": name}
             named.setdefault((through, name), step)
-    order = ("author", "music", "tag")
+    order = ("product", "author", "music", "tag")
     return sorted(named.values(), key=lambda path: order.index(path["through"]))
 
 
 def _both(one: Video, other: Video) -> list[tuple[str, str]]:
-    """Return what two videos share, as kind and name."""
-    shared = [("author", one.author_id)] if one.author_id == other.author_id else []
+    """Return what two videos share, as kind and name; a product is shared by itself and by a video that shows it."""
+    shared = [
+        ("product", two.video_id) for two, shows in ((one, other), (other, one)) if shows.video_id in two.shown_in
+    ]
+    if one.author_id == other.author_id:
+        shared.append(("author", one.author_id))
     if one.music_id and one.music_id == other.music_id:
         shared.append(("music", one.music_id))
     return shared + [("tag", tag) for tag in one.tags if tag in other.tags]
@@ -114,4 +118,5 @@ def in_words(path: dict[str, Any]) -> str:
         return f"your friend {path['user_id']} liked it"
     if kind == "related":
         return f"you watched {path['video_id']}, {path['name']} goes with {path['to']}"
-    return f"you watched {path['video_id']}, also of {path['through']} {path['name']}"
+    also = "which goes with" if path["through"] == "product" else "also of"
+    return f"you watched {path['video_id']}, {also} {path['through']} {path['name']}"

@@ -88,7 +88,7 @@ audit: setup  ## look every locked dependency up in the advisory database
 lock: setup  ## resolve the dependencies anew into requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra dev \
 	  -o requirements.lock pyproject.toml
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra build \
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra build --extra traces \
 	  -c requirements.lock -o deploy/image/requirements.lock pyproject.toml  # what the image holds: no development tools
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --group peers \
 	  --python-version 3.11 -o benchmarks/peers.lock

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from model.batches import BatchShape
 from model.catalogue import Catalogue
@@ -23,12 +24,14 @@ from model.registry import initial_version
 from model.serving import NumpyScorer
 from model.train import Learner, RoundOptions
 from producers.feeds import Letter
-from producers.parameters import Parameters, load_parameters
+from producers.parameters import Parameters, SocialParameters, load_parameters
 from producers.simulation import Setup, Simulation
 from producers.studio import Studio
 from streams.codecs import encode
 from streams.config import Settings, load_settings
 from streams.configured import make_pool, step_config
+from streams.core.activity import Activity
+from streams.core.lifts import Social
 from streams.core.ports import Scorer
 from streams.core.step import Partition
 from streams.feeds import Rewards
@@ -50,6 +53,7 @@ class LoopOptions:
     publish_rate: float = 4.0
     seed: int = 1
     jump_at: float | None = None
+    social: tuple[int, int] = (0, 0)  # friends, and followed authors, of a viewer who comes for the first time
 
 
 class ClosedLoop:
@@ -67,9 +71,15 @@ class ClosedLoop:
     ) -> None:
         self.settings, self.options, self.learner = settings, options, learner
         self.pool = make_pool(settings)
-        self.partition = Partition(0, step_config(settings), self.pool)
+        config = step_config(settings)
+        self.activity = Activity(4 * options.viewers)
+        self.partition = Partition(0, config, self.pool, Social(config.lifts, self.pool, self.activity))
         self.rewards = Rewards()
         parameters = load_parameters() if parameters is None else parameters
+        if options.social != (0, 0):
+            parameters = structs.replace(
+                parameters, social=SocialParameters(*options.social, met=parameters.social.met)
+            )
         self.world = self.make_world(parameters, self._setup(arms))
         self.now = 1_700_000_000_000
         self._publish(self.world.catalogue.open(options.videos, self.now))
@@ -126,6 +136,7 @@ class ClosedLoop:
         self._posted.append((arrival, letters))
         for record in effects.feedback:
             self.learner.store.add(record, True)
+            self.activity.add(record)
             amount = self.rewards.increment(record)
             if amount:
                 self.pool.reward(record.video_id, amount, record.impression_ms)
@@ -187,6 +198,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1000.0)
     parser.add_argument("--seeds", default="1")
     parser.add_argument("--jump-at", type=float)
+    parser.add_argument("--friends", type=int, default=0, help="of a viewer who comes for the first time")
+    parser.add_argument("--follows", type=int, default=0)
     parser.add_argument("--net", default="{}", help="JSON over NetOptions")
     parser.add_argument("--round", default="{}", help="JSON over RoundOptions")
     parser.add_argument("--set", default="{}", help="JSON over Settings")
@@ -196,7 +209,9 @@ def main() -> None:
     for seed in map(int, given.seeds.split(",")):
         net = replace(net_options(settings), **json.loads(given.net))
         learner = make_learner(settings, RoundOptions(**json.loads(given.round)), net)
-        loop = ClosedLoop(settings, LoopOptions(given.seconds, given.rate, seed=seed, jump_at=given.jump_at), learner)
+        social = given.friends, given.follows
+        options = LoopOptions(given.seconds, given.rate, seed=seed, jump_at=given.jump_at, social=social)
+        loop = ClosedLoop(settings, options, learner)
         found = loop.run()
         keys = ("reward_share", "reward_share_interval", "lead", "measured_impressions", "last_minute")
         print(json.dumps({"seed": seed, "versions": loop.versions} | {key: found.get(key) for key in keys}))

@@ -1,7 +1,7 @@
 """Looks every locked dependency up in the advisory database: `make audit`.
 
-Fails when one has an advisory that is not among the exceptions. Where the database cannot be reached nothing is known,
-and that is said instead.
+Fails when one has an advisory that is not among the exceptions, or when only some could be looked up. Where the
+database cannot be reached nothing is known, and that is said instead.
 """
 
 from __future__ import annotations
@@ -48,9 +48,10 @@ def verdict(report: dict[str, Any], accepted: dict[str, str]) -> tuple[str, bool
     ]
     if found:
         return f"advisories that are not in {EXCEPTIONS.name}: {'; '.join(sorted(found))}", True
-    skipped = len(dependencies) - len(looked_up)
-    rest = f"; {skipped} could not be looked up" if skipped else ""
-    return f"{len(looked_up)} dependencies have no advisory that is not accepted{rest}", False
+    skipped = sorted(one["name"] for one in dependencies if "skip_reason" in one)
+    if skipped:
+        return f"of {len(dependencies)} dependencies these could not be looked up: {', '.join(skipped)}", True
+    return f"{len(looked_up)} dependencies have no advisory that is not accepted", False
 
 
 def main() -> int:

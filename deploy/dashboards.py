@@ -76,6 +76,7 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
                       text="Withdrawn, sold out, over; from the record to the pool."),
             Panel("Feedback → serving model", q(("freshloop:feedback_to_serving_seconds:p99", "p99"),
                   ("time() - max(freshloop_model_made_timestamp_seconds > 0)", "age of the serving version")), "s"),
+            Panel("Pool", q(("max by (kind) (freshloop_pool_items)", "{{kind}}")), text="What can be recommended now."),
             heatmap("Event → slate, all of it", "freshloop_event_to_slate_seconds"),
             heatmap("Event → state, all of it", "freshloop_event_to_state_seconds"),
         ),

@@ -31,13 +31,19 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What a person may choose. `rate` is in viewer events per second over all arms."""
+    """What a person may choose. `rate` is in viewer events per second over all arms.
+
+    Attributes:
+      products, rooms: shares of the videos that are products and live rooms.
+    """
 
     workers: int = 1
     viewers: int = 1000
     rate: float = 1000.0
     seed: int = 1
     console: bool = True
+    products: float = 0.0
+    rooms: float = 0.0
     clips: bool = False
 
 
@@ -136,6 +142,7 @@ def parts(settings: Settings, options: DemoOptions, summary: Path) -> list[Child
         "--viewers", str(options.viewers), "--rate", str(options.rate), "--seed", str(options.seed),
         "--ramp", str(RAMP_S), "--measure-from", "frozen", "--summary", str(summary),
         *(["--render", str(settings.data_dir / "clips")] if options.clips else ()),
+        "--products", str(options.products), "--rooms", str(options.rooms),
     )  # fmt: skip
     ingest = [_part("ingest", env, port + options.workers + 2, "ingest")] if options.clips else []
     return [*workers, trainer, *ingest, *([_console(settings, env)] if options.console else []), simulate]

@@ -25,6 +25,8 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the simulated world.")] = 1,
     clips: Annotated[bool, typer.Option("--clips", help="Videos show rendered clips, which ingest embeds.")] = False,
     console_page: Annotated[bool, typer.Option("--console/--no-console", help="Serve the console page.")] = True,
+    products: Annotated[float, typer.Option(min=0, max=1, help="Share of the videos that are products.")] = 0.0,
+    rooms: Annotated[float, typer.Option(min=0, max=1, help="Share of them that are live rooms.")] = 0.0,
     as_json: Json = False,
 ) -> None:
     """Run the whole loop on this machine: broker, topics, workers, trainer, viewers, console; Ctrl-C stops all of it.
@@ -33,7 +35,7 @@ def demo(
     model beside a frozen one, popular and random videos, each as its share of the way from random to the best possible.
     """
     console = Console(stderr=True)
-    options = DemoOptions(workers, viewers, rate, seed, console_page, clips)
+    options = DemoOptions(workers, viewers, rate, seed, console_page, products, rooms, clips)
     found: dict[str, Any] = {}
     try:
         _watch(console, options, seconds or None, found)

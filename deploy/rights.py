@@ -42,7 +42,8 @@ def rights(settings: Settings) -> dict[str, Rights]:
     one = Topics(settings)
     return {
         "worker": Rights(
-            read=(one.events, one.videos, one.vectors, one.models, one.workers, one.feedback, one.states),
+            read=(one.events, one.videos, one.vectors, one.models, one.workers, one.feedback, one.erasures,
+                  one.states),
             write=(one.events, one.recommendations, one.feedback, one.dead_letters, one.states, one.workers,
                    one.erasures, one.receipts, one.models),
             groups=(one.group,),

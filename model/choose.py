@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from model.publish import current_record
 from model.registry import Registry
+from model.signature import signing_key
 from model.topic import read, send
 from streams.config import ConfigError, Settings
 
@@ -57,7 +58,8 @@ def choose(settings: Settings, target: Callable[[Registry], int], reason: str) -
         if named == version == serving(registry) and not trial and why_not(registry, version) is None:
             return Choice(version, epoch, was, changed=attempt > 0)
         if attempt < ATTEMPTS:
-            send(settings, [pieces, [current_record(settings.model_name, epoch + 1, version, reason)]])
+            told = current_record(settings.model_name, epoch + 1, version, reason, key=signing_key(settings))
+            send(settings, [pieces, [told]])
             snapshot = read(settings)  # another hand's equal epoch may have come first: ours is refused, and goes again
     raise ConfigError(f"others keep changing which version serves; stop the trainer, then choose {version} again")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from model import datasets
+from model.cold_view import print_cold
 from model.datasets import Dataset
 from model.evaluate_config import DEFAULT, load_config
 from model.trainer_cli import quiet_tensorflow
@@ -78,6 +80,10 @@ def evaluate(
     surfaces: Annotated[bool, typer.Option(help="Use the surface of the request (tab) in ranking.")] = True,
     baselines: Annotated[bool, typer.Option(help="Run the plain baselines beside the model.")] = True,
     counting: Annotated[bool, typer.Option(help="Run a third arm too: weights frozen, counts going on.")] = False,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Judge items unseen in the warm-up: with categories and graph, and without.")
+    ] = False,
+    cold_users: Annotated[float, typer.Option(min=0.01, max=1.0, help="--cold: share of the users.")] = 0.25,
     warm_events: Annotated[int, typer.Option(min=0, help="interactions: events to learn on; 0: half, or all.")] = 0,
     user: Annotated[str, typer.Option(help="interactions: the user's column.")] = "",
     item: Annotated[str, typer.Option(help="interactions: the item's column.")] = "",
@@ -110,21 +116,29 @@ def evaluate(
         if data.damaged:
             print(f"freshloop: {data.damaged} damaged lines are left out", file=sys.stderr)
         quiet_tensorflow()
+        if cold:
+            found = _run_cold(data, settings, chosen, surfaces, cold_users, bar)
+            seconds = round(clock.monotonic() - began, 1)
+            _end(found | {"format": log_format.value, "seeds": chosen, "seconds": seconds}, print_cold, as_json)
+            return
         result = _run(data, settings, chosen, surfaces, baselines, counting, bar)
     result = {
         "format": log_format.value, **result, "seeds": chosen, "users": len(data.users), "items": len(data.items),
         "counts_advance": {"frozen": False, "frozen_counting": True, "online": True},
-        "surfaces_used": surfaces and data.surfaces,
-        "seconds": round(clock.monotonic() - began, 1),
+        "surfaces_used": surfaces and data.surfaces, "seconds": round(clock.monotonic() - began, 1),
     }  # fmt: skip
     if report is not None:
         from model.report import write_report
 
         print(f"freshloop: {write_report(result, report)} is written", file=sys.stderr)
+    _end(result, _print, as_json)
+
+
+def _end(result: dict[str, Any], show: Callable[[dict[str, Any]], None], as_json: bool) -> None:
     if as_json:
         print(json.dumps(result))
     else:
-        _print(result)
+        show(result)
     if result["broken"]:
         print(f"freshloop: {result['broken']} scores were not finite; the run does not count", file=sys.stderr)
         raise typer.Exit(BROKEN)
@@ -139,6 +153,19 @@ def _run(
         raise ConfigError("the warm-up holds no event that can be read; name another file with --warm")
     try:
         return run(data, settings, seeds, surfaces, baselines, counting, bar.show)
+    except ValueError as error:
+        raise ConfigError(f"nothing can be judged: {error}") from None
+
+
+def _run_cold(
+    data: Dataset, settings: Any, seeds: list[int], surfaces: bool, users: float, bar: _Bar
+) -> dict[str, Any]:
+    from model.cold import ColdOptions, evaluate_cold
+
+    if not data.content.tags:
+        raise ConfigError("--cold needs a log whose items have categories: --format kuairand")
+    try:
+        return evaluate_cold(data, settings, seeds, ColdOptions(users=users), surfaces, bar.show)
     except ValueError as error:
         raise ConfigError(f"nothing can be judged: {error}") from None
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from model.datasets import UNKNOWN, Content, Log
 from model.ease import ease_weights, item_vectors
+from model.neighbours import AVERAGED, GraphSignals
+from model.neighbours import SIGNALS as GRAPH_SIGNALS
 from streams.core.ports import Floats
 from streams.core.signals import Audience, DecayedCounts, History, PairCounts, recency, widened
 
@@ -32,6 +34,7 @@ class SignalConfig:
       ease: regularisation; ease_every: events between two solutions, 0 for never; dense_items: above it no EASE.
       dimensions: of item vectors.
       surface_prior: exposures, by the shares of all surfaces, that each surface's counts begin with.
+      graph: use what the neighbours of items say (`model.neighbours`).
     """
 
     half_lives_h: tuple[float, ...] = (2.0, 8.0, 24.0, 72.0, 240.0)
@@ -45,6 +48,7 @@ class SignalConfig:
     dense_items: int = 12_000
     dimensions: int = 32
     surface_prior: float = 200.0
+    graph: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +125,11 @@ class Inputs:
         counts = [f"{kind}_{h:g}h" for kind in ("shown", "positive") for h in config.half_lives_h]
         counts += [f"surface_{h:g}h" for h in config.surface_half_lives_h]
         signals = (*USER_SIGNALS, "repeat") if repeats else USER_SIGNALS
-        self.names = (*counts, "rate", "duration", "since", *signals)
-        self._signals = len(signals)
+        self.graph = GraphSignals(content) if config.graph and content.tags else None
+        plain = (*counts, "rate", "duration", "since", *signals)
+        self._averaged = [plain.index(name) for name in AVERAGED]
+        self._plain, self._signals = len(plain), len(signals)
+        self.names = (*plain, *GRAPH_SIGNALS) if self.graph else plain
         self.logs = np.array([name in counts for name in self.names])
         self.context_names = (*CONTEXT, *(f"surface_{one}" for one in SURFACES)) if surfaces else CONTEXT
         self.size = 0
@@ -171,11 +178,26 @@ class Inputs:
         now = self.learned_ms if self.held else float(request.time_ms)
         self._item_features(now, request.surface, table)
         history = self.histories.get(request.user)
-        rest = table[len(self.names) - self._signals :]
+        rest = table[self._plain - self._signals : self._plain]
         rest[:] = 0.0
         if history is not None and history.items:
             self._user_features(history, now, rest, size)
+        if self.graph is not None:
+            self._graph_features(self.graph, table, size)
         return table, self._context(request, history)
+
+    def _graph_features(self, graph: GraphSignals, table: Floats, size: int) -> None:
+        out = table[self._plain :, :size]
+        out[:] = 0.0
+        graph.write(table[: self._plain, :size], self._averaged, self.shown, out)
+        if self.held:
+            out[-1] = 0.0  # nothing is counted any more, so that it says nothing
+
+    @property
+    def shown(self) -> NDArray[np.bool_]:
+        """Which items [N] were ever shown, as far as was learned."""
+        found: NDArray[np.bool_] = self.last_ms[: self.size] > 0
+        return found
 
     def _item_features(self, now: float, surface: int, table: Floats) -> None:
         size, count = self.size, len(self.config.half_lives_h)

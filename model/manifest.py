@@ -86,6 +86,7 @@ class Current(Record, frozen=True):
 
     Attributes:
       canary: the version on trial, 0 for none; `share` of the users get it, by their bucket.
+      signature: of the rest and the lineage's name, see `model.signature`; empty when there is none.
     """
 
     epoch: Annotated[int, Meta(ge=1)]
@@ -93,6 +94,7 @@ class Current(Record, frozen=True):
     reason: Why = ""
     canary: Count = 0
     share: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    signature: Sha256 = ""
 
 
 decode_manifest = Decoder(Manifest)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from model.manifest import MAX_REASON, Current, Manifest, chunk_key, current_key, manifest_key
-from model.signature import signed
+from model.signature import signed, signed_current
 from model.weights import sha256
 from streams.codecs import encode
 from streams.core.behaviour import FEATURES
@@ -50,17 +50,22 @@ def records(manifest: Manifest, weights: bytes, key: bytes = b"") -> list[Piece]
     return [*chunks, Piece(manifest_key(name, version), encode(whole))]
 
 
-def current_record(name: str, epoch: int, version: int, reason: str, canary: int = 0, share: float = 0.0) -> Piece:
+def current_record(
+    name: str, epoch: int, version: int, reason: str, canary: int = 0, share: float = 0.0, key: bytes = b""
+) -> Piece:
     """Return the record that puts a version into service; send it once the version's own are acknowledged.
 
     Args:
       epoch: beyond that of every earlier one (`Registry.named`), also when an older version is named again.
       reason: for a person; cut at 300 characters.
       canary, share: the version on trial and its share of the users.
+      key: the record is signed with it; empty: it is not.
     """
     found = Current(epoch=epoch, version=version, reason=reason[:MAX_REASON])
     if canary:
         found = msgspec.structs.replace(found, canary=canary, share=share)
+    if key:
+        found = signed_current(found, name, key)
     return Piece(current_key(name), encode(found))
 
 

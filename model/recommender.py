@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from model.sequence_training import SequenceTrainer
 
 Tell = Callable[[str, int, int], None]  # what, done, total
+_BY_ITEM = ("item.in", "item.out", "item.bias", "view.item", "view.bias")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class RecommenderConfig:
     Attributes:
       tail: share of the warm-up's events, the newest, on which the blend learns as on a stream.
       room: items that may come beyond those known, as a share; the GRU's tables have that size from the start.
+      outcomes: predict the outcome of what is shown, too.
     """
 
     signals: SignalConfig = field(default_factory=SignalConfig)
@@ -37,6 +39,7 @@ class RecommenderConfig:
     views: ViewConfig = field(default_factory=ViewConfig)
     tail: float = 0.05
     room: float = 0.5
+    outcomes: bool = True
 
 
 class Recommender:
@@ -59,7 +62,7 @@ class Recommender:
         self.filter_seen = data.filter_seen
         self._candidates: Candidates | None = None
         self._exposure: Floats | None = None
-        known = bool(data.content.tags)  # a log of clicks alone has no outcome to predict
+        known = config.outcomes and bool(data.content.tags)  # a log of clicks alone has no outcome to predict
         self.views = ViewModel(config.views, data.content, self.inputs.surfaces, seed) if known else None
         size = round(data.catalogue * (1 + (0 if data.content.tags else config.room))) + 64
         self._states = SequenceStates(initial_weights(size, config.sequence.units, seed), config.sequence)
@@ -90,7 +93,7 @@ class Recommender:
         self.inputs.solve(vectors=True)
         self._trainer = SequenceTrainer(self._states.weights, self.config.sequence, self.seed)
         self._trainer.warm(self.inputs.histories, lambda done, total: tell("training steps of the GRU", done, total))
-        self._states.set_weights(self._trainer.export())
+        self._states.set_weights(self._filled(self._trainer.export()))
         rest = log.take(slice(cut, None))
         upcoming = rest.user.tolist()
         for number, event in enumerate(exposures(rest)):
@@ -179,6 +182,11 @@ class Recommender:
             self._fine_tune()
         self._count()
 
+    def _filled(self, weights: dict[str, Floats]) -> dict[str, Floats]:
+        """Return weights in which items never shown have what their neighbours have, where the graph is used."""
+        graph = self.inputs.graph
+        return weights if graph is None else graph.filled(weights, _BY_ITEM, self.inputs.shown)
+
     def _count(self) -> None:
         self._events += 1
         every = self.config.signals.ease_every
@@ -202,7 +210,7 @@ class Recommender:
                 replayed = [self._active[at] for at in recent] + [everyone[at] for at in old]
                 windows += [(histories[user], settings.replayed) for user in replayed]
                 self._trainer.step(windows, settings.online_rate)
-            self._states.set_weights(self._trainer.export())
+            self._states.set_weights(self._filled(self._trainer.export()))
             self._states.refresh(self._upcoming, histories)
         self._targets = 0
         self._users, self._shown = {}, []

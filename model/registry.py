@@ -21,7 +21,7 @@ from model.manifest import (
     parse_key,
 )
 from model.serving import NumpyScorer
-from model.signature import is_signed
+from model.signature import is_signed, is_signed_current
 from model.weights import Weights, WeightsError, check, from_bytes, initial, sha256
 from streams.codecs import BadRecord
 from streams.core.behaviour import FEATURES
@@ -69,7 +69,7 @@ class Registry:
       config: what weights must fit.
       frozen_after: the first version that learned from so many feedback records stays in memory; None: none does.
       kept: versions in memory besides those in use, the ones heard of last.
-      key: manifests that are not signed with it are refused; empty: they are not looked at for that.
+      key: manifests, and what names the serving version, are refused unless signed with it; empty: not looked at.
 
     Attributes:
       manifests: by version, refused candidates included.
@@ -207,6 +207,8 @@ class Registry:
             return f"current: {bad}"
         if found == self.named:
             return None
+        if self._key and not is_signed_current(found, self.name, self._key):
+            return f"signature: what names version {found.version} is not signed with FRESHLOOP_SIGNING_KEY"
         if self.named is not None and found.epoch <= self.named.epoch:
             return f"epoch: {found.epoch} (version {found.version}) is not beyond {self.named.epoch}"
         self.named = found

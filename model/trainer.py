@@ -26,6 +26,7 @@ from model.privacy import Privacy, reckoned
 from model.progress import Journal, Through
 from model.publish import Piece, current_record
 from model.registry import Registry, Version
+from model.signature import signing_key
 from model.train import Learner, Round, RoundAbandoned
 from model.trainer_metrics import TrainerMetrics
 from model.trial import LiveTrial
@@ -230,7 +231,9 @@ class Trainer:
         named = self._registry.named
         share = self._settings.canary_share if canary else 0.0
         epoch = (named.epoch if named else 0) + 1
-        return current_record(self._settings.model_name, epoch, version, reason, canary, share)
+        return current_record(
+            self._settings.model_name, epoch, version, reason, canary, share, signing_key(self._settings)
+        )
 
     def _read_models(self) -> None:
         """Poll until all is known that the models topic holds now."""

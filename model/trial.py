@@ -33,7 +33,7 @@ class LiveTrial:
     def __init__(self, current: Current, labels: int) -> None:
         self.current, self._wanted = current, labels
         self._sides = {current.version: Tally(), current.canary: Tally()}
-        self._held: dict[str, float] = {}
+        self._held: dict[str, dict[str, float]] = {}  # labels by user and impression, which a later revision corrects
 
     def add(self, record: Feedback) -> None:
         """Take in feedback of an arm that the trainer's model serves; that of other versions says nothing here."""
@@ -42,14 +42,17 @@ class LiveTrial:
         chosen = bucket(record.user_id, trial_salt(self.current.canary)) < self.current.share
         if tally is None or chosen != (version == self.current.canary):
             return
-        before = self._held.get(record.impression_id)
-        self._held[record.impression_id] = record.label
+        held = self._held.setdefault(record.user_id, {})
+        before = held.get(record.impression_id)
+        held[record.impression_id] = record.label
         tally.add(record.user_id, record.label - (before or 0.0), int(before is None))
 
     def forget(self, is_gone: Callable[[str], bool]) -> None:
         """Forget users."""
         for tally in self._sides.values():
             tally.drop(is_gone)
+        for user in [user for user in self._held if is_gone(user)]:
+            del self._held[user]
 
     def outcome(self) -> Outcome | None:
         """Return how the trial ended, None while it goes on."""

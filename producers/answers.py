@@ -50,6 +50,10 @@ class Writer:
         """Return the beginning of a session."""
         return Event(event_id=self._next(), user_id=user_id, type=EventType.OPEN, event_time_ms=now_ms)
 
+    def tie(self, user_id: str, kind: EventType, other_id: str, now_ms: int) -> Event:
+        """Return that a viewer follows an author, or befriends another viewer."""
+        return Event(event_id=self._next(), user_id=user_id, type=kind, event_time_ms=now_ms, other_id=other_id)
+
     def profile(self, user_id: str, words: tuple[str, ...], now_ms: int) -> Event:
         """Return what the viewer says of itself."""
         return Event(

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from msgspec import structs
-
 from producers.cluster import Cluster
 from producers.cursor import CursorStore
 from producers.mapping import Mapping, id_of, is_profile, key_of
@@ -16,7 +14,7 @@ from producers.paging import Page
 from producers.sending import Sender
 from streams.codecs import BadRecord, encode
 from streams.core.events import Event, Record, Video
-from streams.pseudonyms import Rename
+from streams.pseudonyms import Rename, renamed
 
 
 @dataclass
@@ -123,7 +121,7 @@ class Collector:
         return found
 
     def _renamed(self, record: Event | Video) -> Record:
-        return structs.replace(record, user_id=self._rename(record.user_id)) if isinstance(record, Event) else record
+        return renamed(record, self._rename) if isinstance(record, Event) else record
 
 
 def digest_of(record: Record) -> str:

@@ -106,6 +106,14 @@ class PaceParameters(_Section, frozen=True):
     seen_kept: Count
 
 
+class SocialParameters(_Section, frozen=True):
+    """Whom viewers know and follow when they come for the first time."""
+
+    friends: Annotated[int, Meta(ge=0, le=100)]
+    follows: Annotated[int, Meta(ge=0, le=100)]
+    met: Count
+
+
 class Parameters(_Section, frozen=True):
     """The whole world. `dimension` is that of tastes and of what a video is about."""
 
@@ -114,6 +122,7 @@ class Parameters(_Section, frozen=True):
     viewers: ViewerParameters
     behaviour: BehaviourParameters
     pace: PaceParameters
+    social: SocialParameters
     goods: GoodsParameters = GoodsParameters()
 
 

@@ -16,7 +16,6 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from kafka.errors import KafkaError
-from msgspec import structs
 
 from producers.cluster import Cluster
 from producers.lines import Damage
@@ -31,7 +30,7 @@ from streams.clock import Clock
 from streams.codecs import BadRecord, Decoder
 from streams.config import ConfigError, Settings
 from streams.core.events import Event
-from streams.pseudonyms import pseudonyms
+from streams.pseudonyms import pseudonyms, renamed
 from streams.topics import HOUR_MS, Topics
 
 _decode_event = Decoder(Event)
@@ -260,4 +259,4 @@ class Replay:
         for event in self._log.events(self._options.run, Damage()):
             number = event_number(self._options.run, event.event_id)
             if number is not None and number not in self._tally.sent:
-                yield structs.replace(event, user_id=self._rename(event.user_id))
+                yield renamed(event, self._rename)

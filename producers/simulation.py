@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from producers.answers import Answer, Writer, reactions_of
 from producers.behaviour import Outcomes, Stream, behave, expected_reward, exposure_uniforms, pair_uniforms
 from producers.catalogue import Catalogue, Floats
+from producers.circles import Circles
 from producers.feeds import Feeds, Mailbox, Shown
 from producers.goods import Goods
 from producers.measures import Measures
@@ -75,8 +76,10 @@ class Simulation:
         topics = self.catalogue.tags.vectors
         self.viewers = Viewers(parameters.viewers, setup.viewers, topics, setup.seed, setup.jump_at_s)
         everyone, names = np.arange(setup.viewers), self.catalogue.tags.names
-        tastes = self.viewers.tastes(everyone, 0.0)
+        tastes, authors = self.viewers.tastes(everyone, 0.0), self.catalogue.authors.vectors
         self.profiles = profiles(parameters.viewers, tastes, topics, names, setup.seed)
+        self.circles = Circles(parameters.social, tastes, authors, setup.seed)
+        self._known = [False] * setup.viewers  # who came before
         users = [
             setup.rename(user_id(viewer, arm, setup.arms)) for viewer in range(setup.viewers) for arm in setup.arms
         ]
@@ -118,6 +121,8 @@ class Simulation:
             viewer = self.sessions.open(now_ms)
             if viewer < 0:
                 break
+            if not self._known[viewer]:
+                self._introduce(viewer, now_ms, events)
             self._open(range(viewer * self._arms, (viewer + 1) * self._arms), now_ms, events)
         self._note_versions(now_ms)
         return events
@@ -195,6 +200,19 @@ class Simulation:
             self._tell(copy, now_ms, events)
             events.append(self._write.open(self.feeds.user_ids[copy], now_ms))
             self.counts["opens"] += 1
+
+    def _introduce(self, viewer: int, now_ms: int, events: list[Event]) -> None:
+        """Let a viewer who comes for the first time say whom it follows and knows, in each arm."""
+        self._known[viewer] = True
+        names, ids = self.catalogue.authors.names, self.feeds.user_ids
+        for arm in range(self._arms):
+            user = ids[viewer * self._arms + arm]
+            for author in self.circles.follows[viewer].tolist():
+                events.append(self._write.tie(user, EventType.FOLLOW, names[author], now_ms))
+            for friend in self.circles.friends[viewer].tolist():
+                other = ids[friend * self._arms + arm]
+                events.append(self._write.tie(user, EventType.BEFRIEND, other, now_ms))
+        self.counts["ties"] += self._arms * (self.circles.follows.shape[1] + self.circles.friends.shape[1])
 
     def _tell(self, copy: int, now_ms: int, events: list[Event]) -> None:
         """Send a viewer's profile before its first session."""

@@ -59,6 +59,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "models rollback": ("freshloop models rollback", "freshloop models rollback 9 --reason 'reward fell'"),
     "evaluate": (
         "freshloop evaluate --format kuairand --seeds 1,2 --report out --json",
+        "freshloop evaluate --format kuairand --cold",
         "freshloop evaluate --format interactions --warm clicks.csv --user visitor --item product --time ts",
     ),
     "experiment": ("freshloop experiment", "freshloop experiment --control frozen --json"),

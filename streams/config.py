@@ -82,8 +82,17 @@ class Settings(BaseSettings):
     )
 
     signing_key: SecretStr = Field(
-        NO_SECRET, description="Manifests of model versions are signed under this key, and others refused; empty: not."
+        NO_SECRET,
+        description="Model versions, and which one serves, are signed under this key, and others refused; empty: not.",
     )
+
+    # Traces
+    traces: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="OTLP/HTTP receiver of traces, as http://127.0.0.1:4318; empty: none.",
+    )
+    traces_share: Share = Field(0.01, description="Share of batches and of HTTP requests that are traced.")
 
     # Topics
     topic_prefix: str = Field("", max_length=64, pattern=r"^[a-zA-Z0-9._-]*$", description="Prefix of every topic.")
@@ -137,6 +146,17 @@ class Settings(BaseSettings):
     seen_videos: Annotated[int, Field(ge=1, le=10_000)] = Field(
         1024, description="Seen videos remembered per user, at least."
     )
+    ties_kept: Annotated[int, Field(ge=0, le=1000)] = Field(
+        64, description="Followed authors, and friends, kept in a user's state; the oldest are forgotten first."
+    )
+    follow_lift: Annotated[float, Field(ge=0, le=10)] = Field(
+        1.0, description="Added to the logit of a video whose author the user follows."
+    )
+    friends_lift: Annotated[float, Field(ge=0, le=10)] = Field(
+        0.0, description="Added to the logit of a video that a friend liked just now; more for several friends."
+    )
+    friends_half_life_s: Seconds = Field(3600.0, description="Half-life of what a friend's like is worth.")
+    active_users: Count = Field(50_000, description="Users whose newest likes a worker remembers, for their friends.")
     pending_impressions: Annotated[int, Field(ge=1, le=1000)] = Field(60, description="Open impressions per user.")
     label_window_s: Seconds = Field(10.0, description="An impression without outcome gets a provisional label then.")
     correction_window_s: Seconds = Field(600.0, description="An outcome still corrects an impression this long.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from streams.cells import indexing
 from streams.config import Settings
 from streams.core.eligibility import Ages
+from streams.core.lifts import LiftConfig
 from streams.core.pool import FreshPool
 from streams.core.quotas import Quotas
 from streams.core.ranking import Policy
@@ -40,6 +41,8 @@ def step_config(settings: Settings, events_id: str = "") -> StepConfig:
         shares=tuple(settings.experiment_shares.items()),
         experiment=settings.experiment,
         user_limit=settings.user_events_per_minute,
+        ties_kept=settings.ties_kept,
+        lifts=LiftConfig(settings.follow_lift, settings.friends_lift, 1000 * settings.friends_half_life_s),
     )
 
 

@@ -15,12 +15,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.behaviour import FEATURES, expand
+from streams.core.behaviour import FEATURES, LIKED, expand
 from streams.core.events import Slate, Video
+from streams.core.graph import TagPairs
+from streams.core.lifts import LiftConfig, Social, lifts_of
 from streams.core.pool import FreshPool
 from streams.core.ports import Floats, Known, Scorer
 from streams.core.profile import first_states
 from streams.core.state import UserStates
+from streams.core.ties import NONE, Ties
+from streams.paths import ground, paths
 
 #: What is left out of a video to see what it brought; `viewers` is what was learned of this very video.
 PARTS = ("author", "tags", "music", "viewers", "media")
@@ -45,6 +49,7 @@ class History:
       keys: [T] video keys of the recent steps, oldest first.
       behaviour: [T, F] inputs of these steps.
       profile: keys of the user's profile, as long as the state begins with it.
+      ties: whom the user follows and knows.
     """
 
     hidden: Floats
@@ -57,6 +62,7 @@ class History:
     keys: NDArray[np.int64]
     behaviour: Floats
     profile: tuple[int, ...] = ()
+    ties: Ties = NONE
 
 
 def history(states: UserStates, user_id: str) -> History:
@@ -76,14 +82,23 @@ def history(states: UserStates, user_id: str) -> History:
         keys=state["recent_videos"][order],
         behaviour=expand(state["recent_numbers"][order], state["recent_flags"][order]),
         profile=states.profiles.get(row, ()) if steps <= recent else (),
+        ties=states.ties.get(row, NONE),
     )
 
 
-def explain(slate: Slate | None, state: History, pool: FreshPool, scorer: Scorer) -> dict[str, Any]:
+def explain(
+    slate: Slate | None,
+    state: History,
+    pool: FreshPool,
+    scorer: Scorer,
+    social: Social | None = None,
+    tags: TagPairs | None = None,
+) -> dict[str, Any]:
     """Return an explanation, ready for JSON.
 
     Args:
       slate: the user's last one; None explains the state alone.
+      social: what ties add to scores; tags: which of them go together; without them there are fewer paths.
     """
     slots = pool.slots_of_keys(state.keys)
     trail = replay(scorer, pool, slots, state.behaviour, state.profile)
@@ -98,13 +113,23 @@ def explain(slate: Slate | None, state: History, pool: FreshPool, scorer: Scorer
             "last_step_ms": state.last_step_ms,
             "seen_videos": state.seen,
             "open_impressions": state.open_impressions,
+            "follows": len(state.ties.follows),
+            "friends": len(state.ties.friends),
             "norm": round(float(np.linalg.norm(hidden)), 4),
             "rests_on": len(state.keys),
             "profile_words": len(state.profile),
         },
         "events": [_event(pool, int(slot), row) for slot, row in zip(slots, state.behaviour, strict=True)],
         "slate": _slate(slate, scorer, state) if slate else None,
-        "items": _items(slate, hidden, slots, state, pool, scorer) if slate else [],
+        "items": _with_paths(
+            _items(slate, hidden, slots, state, pool, scorer),
+            slate,
+            state,
+            social or Social(LiftConfig(), pool),
+            tags or TagPairs(),
+        )
+        if slate
+        else [],
         "map": _map(slate, trail, hidden, pool, scorer),
     }
 
@@ -208,6 +233,33 @@ def _items(
         }
         for n, ((place, item, _), video) in enumerate(zip(known, videos, strict=True))
     ]
+
+
+def _with_paths(
+    items: list[dict[str, Any]], slate: Slate, state: History, social: Social, tags: TagPairs
+) -> list[dict[str, Any]]:
+    """Return the items with the paths that lead to them, and with what ties add to their logits now."""
+    pool = social.pool
+    slots = pool.slots_of_keys(state.keys)
+    liked = np.flatnonzero(_went_well(state.behaviour) & (slots >= 0))[::-1].tolist()
+    watched = [(step, video) for step in liked if (video := pool.videos[slots[step]]) is not None]
+    known = ground(state.ties, watched, social.activity, tags)
+    lifts = lifts_of({0: state.ties}, np.array([slate.made_ms]), pool.size, social) if social.lifts else None
+    for item in items:
+        slot = pool.slot(item["video"]["video_id"])
+        video = pool.videos[slot]
+        assert video is not None
+        lift = lifts.at(np.zeros(1, np.int64), np.array([slot]))[0] if lifts else 0.0
+        item |= {"paths": paths(video, known, slate.made_ms), "lift": _short(lift)}
+    return items
+
+
+def _went_well(behaviour: Floats) -> NDArray[np.bool_]:
+    """Return which steps [T] speak for their video: liked in some way, or watched for at least half."""
+    liked = behaviour[:, [_BEHAVIOUR[f"is_{name}"] for name in sorted(LIKED)]].any(axis=1)
+    against = behaviour[:, [_BEHAVIOUR["is_skip"], _BEHAVIOUR["is_hide"]]].any(axis=1)
+    found: NDArray[np.bool_] = (liked | (behaviour[:, _BEHAVIOUR["watch_ratio"]] >= 0.25)) & ~against
+    return found
 
 
 def _effects(

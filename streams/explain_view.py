@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.core.events import Kind
+from streams.paths import in_words
 
 _NAMES = {
     "author": "author", "tags": "tags", "music": "music", "viewers": "what viewers did", "media": "look, sound, text",
@@ -90,7 +91,8 @@ def why(item: dict[str, Any], events: Sequence[dict[str, Any]]) -> str:
     if item["explored"]:
         return f"drawn by chance (probability {item['propensity']:.4f})"
     reasons = sorted(item["parts"].items(), key=lambda part: -abs(part[1]))[:2]
-    words = [f"{_NAMES.get(name, name)} {effect:+.2f}" for name, effect in reasons if abs(effect) >= 0.005]
+    words = [in_words(path) for path in item.get("paths", ())[:1]]
+    words += [f"{_NAMES.get(name, name)} {effect:+.2f}" for name, effect in reasons if abs(effect) >= 0.005]
     for cause in item["because"][:1]:
         video = events[cause["event"]]["video"]
         what = f"{did(events[cause['event']])} {video['video_id'] if video else 'a video'}"

@@ -9,9 +9,13 @@ from typing import Any
 
 from streams.clock import Clock
 from streams.codecs import BadRecord, Decoder
+from streams.core.activity import Activity
 from streams.core.content import VideoContent
+from streams.core.eligibility import Change
+from streams.core.erasure import Erasure
 from streams.core.events import Feedback, Video
-from streams.core.pool import Change, FreshPool
+from streams.core.graph import TagPairs
+from streams.core.pool import FreshPool
 from streams.journal import Ends
 from streams.metrics import WorkerMetrics
 from streams.models import ServingModels
@@ -21,6 +25,7 @@ log = logging.getLogger("freshloop.worker")
 _decode_video = Decoder(Video)
 _decode_content = Decoder(VideoContent)
 _decode_feedback = Decoder(Feedback)
+_decode_erasure = Decoder(Erasure)
 
 
 class Rewards:
@@ -51,9 +56,11 @@ class Feeds:
     Args:
       on_bad: told of a record of videos or vectors that cannot be used.
       on_placed: told of pool slots that were given to a video, with the key of their former owner.
+      activity: of users, for their friends; None where it is not followed.
 
     Attributes:
       live: what was there at the start has been read; only then are delays measured.
+      tags: which tags go together.
       ends: of what the pool has of the topics.
     """
 
@@ -65,10 +72,12 @@ class Feeds:
         clock: Clock,
         on_bad: Callable[[Any, BadRecord], None],
         on_placed: Callable[[dict[int, int]], None],
+        activity: Activity | None = None,
     ) -> None:
         self._pool, self._models, self._metrics, self._clock = pool, models, metrics, clock
         self._on_bad, self._on_placed = on_bad, on_placed
         self._rewards = Rewards()
+        self.tags, self.activity = TagPairs(), activity
         self.live, self.ends = False, Ends(0, 0)
 
     def on_videos(self, records: Any) -> None:
@@ -83,6 +92,7 @@ class Feeds:
         there = [change for change in changes if not self._pool.is_closed(change.video_id)]
         new = {change.video_id: change.video for change in changes if self._pool.slot(change.video_id) < 0}
         self._on_placed(self._pool.take(changes))
+        self.tags.add([video for video in new.values() if video is not None])
         self.ends = self.ends._replace(videos=max(self.ends.videos, records[-1].offset + 1))
         if self.live:
             self._observe(new, [change for change in there if self._pool.is_closed(change.video_id)])
@@ -126,15 +136,30 @@ class Feeds:
                 self._metrics.models_refused.labels(refused.split(":")[0]).inc()
 
     def on_feedback(self, records: Any) -> None:
-        """Count rewards towards popularity. What cannot be read is the trainer's to count: only workers write here."""
+        """Count rewards towards popularity, and note likes for friends.
+
+        What cannot be read is the trainer's to count: only workers write here.
+        """
         for record in records:
             try:
                 feedback = _decode_feedback(record.value)
             except BadRecord:
                 continue
+            if self.activity is not None:
+                self.activity.add(feedback)
             amount = self._rewards.increment(feedback)
             if amount:
                 self._pool.reward(feedback.video_id, amount, feedback.impression_ms)
+
+    def on_erasures(self, records: Any) -> None:
+        """Forget what erased users liked."""
+        for record in records:
+            if self.activity is None or not record.value:
+                continue
+            try:
+                self.activity.forget(bytes.fromhex(_decode_erasure(record.value).mark))
+            except (BadRecord, ValueError):
+                continue
 
 
 def _change_of(record: Any) -> Change | None:

@@ -14,7 +14,7 @@ import msgspec
 from streams.codecs import MAX_VALUE_BYTES, BadRecord, Decoder
 from streams.core.events import Event
 from streams.letter_parts import letter_parts
-from streams.pseudonyms import is_pseudonym
+from streams.pseudonyms import is_pseudonym, is_renamed
 from streams.publisher import Out
 from streams.topics import partition_of_key
 
@@ -57,7 +57,7 @@ def take_in(records: Sequence[Any], partitions: int = 0, renamed: bool = False) 
         try:
             event = _decode_event(record.value)
             _check_key(record.key, event)
-            if renamed and not is_pseudonym(event.user_id):
+            if renamed and not is_renamed(event):
                 raise BadRecord(RAW_ID, "a user is named by its id; producers need FRESHLOOP_PSEUDONYM_KEY")
         except BadRecord as bad:
             intake.dead.append((bad.reason, dead_letter(record, bad)))
@@ -84,7 +84,7 @@ def _all_good(records: Sequence[Any], partitions: int, renamed: bool) -> Intake 
         return None
     if partitions and any(partition_of_key(key, partitions) != records[0].partition for key in keys):
         return None
-    if renamed and not all(is_pseudonym(event.user_id) for event in events):
+    if renamed and not all(map(is_renamed, events)):
         return None
     return Intake([(record.offset, record.timestamp, event) for record, event in zip(records, events, strict=True)])
 

@@ -103,6 +103,7 @@ class WorkerMetrics:
         )  # fmt: skip
         self.batch_seconds = histogram("freshloop_batch_compute_seconds", "Computation of one batch.", _FAST)
         self.pool_size = gauge("freshloop_pool_videos", "Videos that can be recommended now.")
+        self.pool_kinds = gauge("freshloop_pool_items", "Items that can be recommended now, by kind.", "kind")
         self.model_version = gauge("freshloop_model_version", "Version that serves.")
         self.model_made = gauge("freshloop_model_made_timestamp_seconds", "When the serving version was made.")
         self.cached_users = gauge("freshloop_cached_users", "User states in memory.")

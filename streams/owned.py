@@ -122,11 +122,13 @@ class OwnedPartition:
         self.load_users([user])
         if user in states and int(states.table["last_offset"][states.row(user)]) >= offset:
             return
-        if self.core.is_void(user, offset - 1):  # an erasure after this one, or this one seen again
+        again = self.core.is_void(user, offset - 1)  # an erasure after this one, or this one seen again
+        if again:
             offset = max(offset, self.core.erased[mark_of(user)])
         erased = self.core.forget(user, offset, stamp)
         chunks = [chunk_key(user, number) for number in range(256)]  # also those of a setting that kept more
-        erased.keys = list(dict.fromkeys([*erased.keys, *self.store.get(chunks)]))
+        # After a kill between the mark and the withdrawals the changelog may hold what recovery kept out of the store.
+        erased.keys = list(dict.fromkeys([*erased.keys, *(chunks if again else self.store.get(chunks))]))
         effects.touched.pop(user, None)
         effects.erased.append(erased)
 

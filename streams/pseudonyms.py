@@ -11,7 +11,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 
+from msgspec import structs
+
 from streams.config import Settings
+from streams.core.events import SOCIAL, Event
 
 _FORM = re.compile(r"p-[0-9a-f]{32}(@[^@]{1,64})?")
 _POLICIES = ("online", "frozen", "popular", "random")
@@ -35,6 +38,19 @@ def pseudonyms(settings: Settings) -> Rename:
         return f"{name}@{suffix}" if at and suffix in arms else name
 
     return rename
+
+
+def renamed(event: Event, rename: Rename) -> Event:
+    """Return an event with its users' names inside: who acts, and who is befriended."""
+    if event.type in SOCIAL and event.other_id is not None:
+        return structs.replace(event, user_id=rename(event.user_id), other_id=rename(event.other_id))
+    return structs.replace(event, user_id=rename(event.user_id))
+
+
+def is_renamed(event: Event) -> bool:
+    """Tell whether an event names users by pseudonyms alone."""
+    other = event.other_id if event.type in SOCIAL else None
+    return is_pseudonym(event.user_id) and (other is None or is_pseudonym(other))
 
 
 def is_pseudonym(user_id: str) -> bool:

@@ -31,6 +31,7 @@ from streams.http.server import bind, serve, url_of
 from streams.http.service import Service
 from streams.metrics import WorkerMetrics
 from streams.models import ServingModels
+from streams.tracing import make_traces
 from streams.worker import Worker
 
 log = logging.getLogger("freshloop.worker")
@@ -121,6 +122,7 @@ def build_worker(
     first = initial_version(settings.model_name, config).scorer()
     models = ServingModels(RegistryVersions(registry), first, pool, settings.frozen_after, on_swap)
     worker = Worker(settings, name, pool, models, metrics, clock, topic_ids or {})
+    worker.traces = make_traces(settings, name, clock)
     if http_port:
         _add_api(worker, ServedVersions(settings, registry), http_port)
     return worker
@@ -132,6 +134,8 @@ def _add_api(worker: Worker, versions: ServedVersions, port: int) -> None:
     def observe(route: str, status: int, seconds: float) -> None:
         metrics.requests.labels(route, str(status)).inc()
         metrics.request_seconds.observe(seconds)
+        if worker.traces is not None:
+            worker.traces.request(route, status, seconds)
 
     bound = bind(settings, port)
     app = make_api(Service(worker, versions), settings.http_token.get_secret_value(), observe, worker.clock)

@@ -6,7 +6,7 @@ A schema says what a value may be; the values on the wire are MessagePack maps o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import msgspec
 
 from streams.core.content import SIZES, VideoContent
 from streams.core.erasure import Erasure, Receipt
-from streams.core.events import BARE, DeadLetter, Event, EventType, Feedback, Kind, Record, Slate, Source, Video
+from streams.core.events import BARE, SOCIAL, DeadLetter, Event, EventType, Feedback, Kind, Record, Slate, Source, Video
 from streams.topics import Topics
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -68,10 +68,19 @@ class TopicRecord:
 
 _TEXT, _NUMBER, _LIST, _NOTHING = {"type": "string"}, {"type": "integer"}, {"type": "array"}, {"type": "null"}
 _IS_PROFILE = {"properties": {"type": {"const": EventType.PROFILE.value}}}
-#: What `Event.__post_init__` checks beyond the fields.
+_HAS_VIDEO = {"required": ["video_id"], "properties": {"video_id": _TEXT}}
+_HAS_OTHER = {"required": ["other_id"], "properties": {"other_id": _TEXT}}
+
+
+def _of_type(kinds: Collection[EventType]) -> dict[str, Any]:
+    return {"properties": {"type": {"enum": sorted(kind.value for kind in kinds)}}}
+
+
+#: What `Event.__post_init__` checks beyond the fields; that nobody befriends itself is not said here.
 EVENT_RULES: list[dict[str, Any]] = [
-    {"anyOf": [{"properties": {"type": {"enum": sorted(kind.value for kind in BARE)}}},
-               {"required": ["video_id"], "properties": {"video_id": _TEXT}}]},
+    {"anyOf": [_of_type(BARE), _HAS_VIDEO, {"allOf": [_of_type({EventType.FOLLOW}), _HAS_OTHER]}]},
+    {"anyOf": [{"not": _of_type(SOCIAL)}, _HAS_OTHER]},
+    {"anyOf": [{"not": _of_type({EventType.UNFOLLOW})}, _HAS_VIDEO, _HAS_OTHER]},
     {"anyOf": [{"required": ["slate_id", "position"], "properties": {"slate_id": _TEXT, "position": _NUMBER}},
                {"properties": {"slate_id": _NOTHING, "position": _NOTHING}}]},
     {"anyOf": [{"required": ["profile"], "properties": {**_IS_PROFILE["properties"], "profile": _LIST}},
@@ -95,6 +104,14 @@ def topic_records(topics: Topics, more: Iterable[TopicRecord] = ()) -> list[Topi
         Event(
             event_id="e4", user_id="u1", type=EventType.PROFILE, event_time_ms=_AT, source=Source.ORGANIC,
             profile=("age=25-34", "interest=cats", "interest=slow motion"),
+        ),
+        Event(
+            event_id="e5", user_id="u1", type=EventType.BEFRIEND, event_time_ms=_AT, source=Source.ORGANIC,
+            other_id="u2",
+        ),
+        Event(
+            event_id="e6", user_id="u1", type=EventType.FOLLOW, event_time_ms=_AT, source=Source.ORGANIC,
+            other_id="a3",
         ),
     )  # fmt: skip
     videos = (

@@ -73,7 +73,7 @@ class StateStore:
       scrub_due: records were withdrawn that may stand in files still.
 
     Raises:
-      StoreError: another worker holds the folder.
+      StoreError: another worker holds the folder, or the disk is full.
       DamagedStore: it cannot be opened, or a read finds that it is damaged.
     """
 
@@ -88,6 +88,10 @@ class StateStore:
             if isinstance(error, rocksdb.errors.RocksIOError) and "lock" in str(error).lower():
                 raise StoreError(
                     f"the state folder {path} is in use by another worker: give each worker its own --name ({error})"
+                ) from None
+            if "no space left" in str(error).lower():  # the states are whole: removing them would only make room
+                raise StoreError(
+                    f"the disk under the state folder {path} is full: make room, then start again ({error})"
                 ) from None
             raise self._damaged(error) from None
         with self._reading():
@@ -313,7 +317,7 @@ def open_store(path: Path) -> StateStore:
     """Open a store; a damaged one is removed and begins empty.
 
     Raises:
-      StoreError: another worker holds the folder.
+      StoreError: another worker holds the folder, or the disk is full.
     """
     try:
         return StateStore(path)

@@ -11,6 +11,7 @@ from aiokafka.partitioner import murmur2
 from streams.config import Settings
 
 HOUR_MS = 3_600_000
+LOOK_BACK_MS = 1_800_000  # records of videos that later ones replace stay so long: a replay sees who was on air then
 SEGMENTS = 28  # of a topic kept by time, while it is written to: of a week six hours
 
 
@@ -61,7 +62,7 @@ class Topics:
             TopicSpec(self.recommendations, settings.partitions, "delete", by_time),
             TopicSpec(self.feedback, settings.partitions, "delete", by_time),
             TopicSpec(self.states, settings.partitions, "compact", changelog | large),
-            TopicSpec(self.videos, 1, "compact", changelog),
+            TopicSpec(self.videos, 1, "compact", changelog | {"min.compaction.lag.ms": str(LOOK_BACK_MS)}),
             TopicSpec(self.vectors, 1, "compact", changelog | {"min.compaction.lag.ms": "600000"}),
             TopicSpec(self.models, 1, "compact", changelog | large),
             TopicSpec(self.dead_letters, 1, "delete", dead),

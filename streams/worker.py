@@ -27,7 +27,9 @@ from streams.clock import Clock
 from streams.codecs import BadRecord
 from streams.config import Settings
 from streams.configured import step_config
+from streams.core.activity import Activity
 from streams.core.layout import LAYOUT
+from streams.core.lifts import Social
 from streams.core.pool import FreshPool
 from streams.core.step import Partition
 from streams.erasures import Erasures
@@ -45,6 +47,7 @@ from streams.publisher import Out, Publisher
 from streams.state_store import Meta, open_store
 from streams.ticks import tick_ms
 from streams.topics import Topics
+from streams.tracing import Marks, Traces, mark
 from streams.turn import Turn, apply, parts_of
 from streams.watermark import GapError, resume_at
 
@@ -62,6 +65,7 @@ class Worker:
       ready: states and broadcast topics are up to date; requests may be answered.
       url: where this worker's API is reached, announced with each partition; empty for none.
       services: run in the worker's loop from start to stop.
+      traces: takes a share of the batches; None for none.
     """
 
     def __init__(
@@ -82,8 +86,13 @@ class Worker:
         self.board, self.directory = Board(), Directory()
         self.ready, self.url = False, ""
         self.services: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self.traces: Traces | None = None
         self.publisher = Publisher(settings)
-        self.feeds = Feeds(pool, models, metrics, clock, self._dead_video, self._place_seen)
+        activity = Activity(settings.active_users) if settings.friends_lift else None
+        self.social = Social(self.config.lifts, pool, activity)
+        self.feeds = Feeds(pool, models, metrics, clock, self._dead_video, self._place_seen, activity)
+        self.tags = self.feeds.tags
+        popular = "popular" in settings.arms.values()
         self.broadcast = Broadcast(
             settings,
             {
@@ -91,9 +100,10 @@ class Worker:
                 self.topics.vectors: self.feeds.on_vectors,
                 self.topics.models: self.feeds.on_models,
                 self.topics.workers: self.directory.feed,
+                **({self.topics.erasures: self.feeds.on_erasures} if activity is not None else {}),
             },
-            {self.topics.feedback: self.feeds.on_feedback} if "popular" in settings.arms.values() else {},
-            clock.now_ms() - POPULARITY_HALF_LIVES * int(settings.popularity_half_life_s * 1000),
+            {self.topics.feedback: self.feeds.on_feedback} if activity is not None or popular else {},
+            clock.now_ms() - POPULARITY_HALF_LIVES * round(1000 * _longest_half_life_s(settings)),
         )
         # States belong to one changelog: what an earlier topic of that name left must not be taken for this one's.
         self._folder = settings.data_dir / "workers" / name / settings.app_id / topic_ids.get(self.topics.states, "any")
@@ -119,6 +129,8 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.publisher.stop()
         await self._release(set())
+        if self.traces is not None:
+            await asyncio.to_thread(self.traces.close)
 
     async def _settle(self) -> None:
         for task in [one for owned in self.owned.values() for one in (owned.tail, owned.scrubbing) if one]:
@@ -173,7 +185,8 @@ class Worker:
         failpoints.reached("recovered")
         applied, most = store.meta.applied_through, self.settings.in_flight * self.settings.poll_records
         log.info("partition %d: %d changelog records, goes on at %d", number, read, applied)
-        core, attempts = Partition(number, self.config, self.pool), Attempts(self._folder / f"attempt-{number}")
+        core = Partition(number, self.config, self.pool, self.social)
+        attempts = Attempts(self._folder / f"attempt-{number}")
         until, layout = min(end, applied + most), self.settings.state_layout or LAYOUT
         return OwnedPartition(core, store, changelog, self.clock.monotonic(), attempts, until, layout)
 
@@ -235,13 +248,15 @@ class Worker:
 
     def _apply(self, owned: OwnedPartition, part: Batch, lag: int, ack: Any) -> None:
         started = self.clock.monotonic()
+        marks = None if self.traces is None else self.traces.begin(part.tp.partition, part.begin)
         turn = apply(owned, part, self.models, self.feeds.ends, self.settings)
         owned.moved_at = self.clock.monotonic()
         failpoints.reached("batch-applied")
+        mark(marks, "apply")
         measure(self.metrics, turn, lag, owned.moved_at - started)
         if turn.entry is not None:
             owned.journalled = self.spawn(self._note(owned.changelog, turn.entry))
-        owned.tail = self.spawn(self._finish(owned, turn, owned.journalled, owned.tail, ack))
+        owned.tail = self.spawn(self._finish(owned, turn, owned.journalled, owned.tail, ack, marks))
 
     async def _note(self, changelog: Changelog, entry: Entry) -> None:
         await changelog.note(entry)
@@ -254,12 +269,14 @@ class Worker:
         journalled: asyncio.Task[None] | None,
         before: asyncio.Task[None] | None,
         ack: Any,
+        marks: Marks | None,
     ) -> None:
         number, publish, topics = turn.batch.tp.partition, self.publisher.publish, self.topics
         stamps = np.array([record.timestamp for record in turn.batch.records], np.int64)
         slates, feedback = turn.effects.slate_pairs(), turn.effects.feedback_pairs()
         if journalled is not None and not journalled.done():
             await journalled
+        mark(marks, "journal")
         await asyncio.gather(
             publish(topics.recommendations, number, slates),
             publish(topics.feedback, number, feedback),
@@ -268,22 +285,30 @@ class Worker:
             publish(topics.erasures, 0, self._erasures.told(number, turn.effects.erased)),
         )
         failpoints.reached("slates-published")
-        self.board.published(number, slates, lambda: turn.effects.slates)
+        mark(marks, "publish")
+        self.board.published(number, slates, turn.effects.slates_of)
         self._observe(self.metrics.event_to_slate, stamps)
         if before is not None:
             await before  # states are stored in order; slates need not wait for the states of the batch before
+        mark(marks, "order")
         end = await owned.changelog.append(turn.packed, turn.meta)
         failpoints.reached("changelog-published")
+        mark(marks, "changelog")
         stored = turn.packed if turn.entry is None else turn.packed | {turn.entry.key(): encode_entry(turn.entry)}
         meta = Meta(turn.meta.applied_through, turn.meta.watermark_ms, end)
         owned.written(stored, meta, turn.number, self._cache_share())
         if erased := turn.effects.erased:
             await publish(topics.receipts, 0, self._erasures.receipts(number, erased, end - len(turn.packed) - 1))
         failpoints.reached("store-written")
+        mark(marks, "store")
         self._observe(self.metrics.event_to_state, stamps)
         self._in_flight.release()
         ack()
         failpoints.reached("acknowledged")
+        if marks is not None and self.traces is not None:
+            marks.mark("acknowledge")
+            counts = {"slates": len(slates), "feedback": len(feedback), "states": len(turn.packed)}
+            self.traces.batch(marks, number, turn.batch.records, counts)
 
     def _cache_share(self) -> int:
         return max(1, self.settings.cached_users // max(1, len(self.owned)))
@@ -300,7 +325,10 @@ class Worker:
                     owned.scrubbing = self.spawn(owned.scrub(self.clock.monotonic()))
             if self.owned:
                 self.pool.expire(min(owned.core.watermark_ms for owned in self.owned.values()))
-            self.metrics.pool_size.set(int(self.pool.fresh(self.clock.now_ms()).sum()))
+            open_now = self.pool.by_kind(self.clock.now_ms())
+            self.metrics.pool_size.set(sum(open_now.values()))
+            for kind, count in open_now.items():
+                self.metrics.pool_kinds.labels(kind).set(count)
             self.metrics.ready.set(self.ready)
             self.metrics.cached_users.set(sum(len(owned.core.states) for owned in self.owned.values()))
 
@@ -323,6 +351,12 @@ class Worker:
 
     def _observe(self, histogram: BatchHistogram, stamps: NDArray[np.int64]) -> None:
         histogram.observe_many((self.clock.now_ms() - stamps) / 1000)
+
+
+def _longest_half_life_s(settings: Settings) -> float:
+    """Return how slowly what is read of the feedback loses half its worth."""
+    friends = settings.friends_half_life_s if settings.friends_lift else 0.0
+    return max(settings.popularity_half_life_s, friends)
 
 
 def drop_others(folder: Path) -> None:

@@ -6,7 +6,10 @@ from types import SimpleNamespace
 
 from streams.clock import Clock
 from streams.codecs import Decoder, encode
+from streams.core.activity import Activity
 from streams.core.events import Event
+from streams.core.graph import TagPairs
+from streams.core.lifts import LiftConfig, Social
 from streams.core.pool import FreshPool
 from streams.core.ranking import Policy
 from streams.core.state import StateShape
@@ -53,6 +56,7 @@ class FakeWorker:
         self.models = SimpleNamespace(
             online=self.scorer, scorer=lambda arm: self.scorer, scorer_of=lambda user, arm: self.scorer
         )
+        self.social, self.tags = Social(LiftConfig(), self.pool, Activity(8)), TagPairs()
         numbers = range(settings.partitions) if partitions is None else partitions
         self.owned = {number: Owned(Partition(number, self.config, self.pool)) for number in numbers}
         self.board, self.directory, self.ready = Board(), Directory(), True
@@ -71,7 +75,11 @@ class FakeWorker:
         offset = len(self.published)
         ops = core.plan([(offset + place, self.clock.now_ms(), event) for place, event in enumerate(events)])
         slates = core.apply(ops, self.models.scorer).slates
-        self.board.published(partition, [(one.user_id.encode(), encode(one)) for one in slates], lambda: slates)
+        self.board.published(
+            partition,
+            [(one.user_id.encode(), encode(one)) for one in slates],
+            lambda ids: [one for one in slates if one.event_id in ids],
+        )
         return offset
 
 

@@ -10,12 +10,14 @@ from streams.core.hashing import key64
 from streams.core.layout import LAYOUT, StateShape
 from streams.core.pool import FreshPool
 from streams.core.state import UserStates
+from streams.core.ties import Ties
 from tests.fakes import video
 
 FOLDER = Path(__file__).with_name("data")
 SHAPE = StateShape(8, 4, 6, positions=8, chunk=3)
 OPEN = [Impression("0-7", 2, "", "v5", 1000)]
 PROFILE = (-(2**62), 7, 2**62)
+TIES = Ties((-(2**62), 7), (2**62,))
 #: Columns that say how a record is laid out, or that have a test of their own.
 NOT_COMPARED = {"layout", "features", "recent", "chunk", "hidden_size", "mask_bytes", "unlabelled", "seen", "spare"}
 
@@ -39,6 +41,7 @@ def filled():
         states.mark_seen(states.rows(["a"]), np.array([slot]), np.array([key64(f"v{number}")]))
     states.set_open(row, OPEN)
     states.set_profile(row, PROFILE)
+    states.set_ties(row, TIES)
     return states
 
 

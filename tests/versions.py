@@ -17,6 +17,7 @@ from streams.core.hashing import key64
 
 SMALL = ModelConfig(hidden_size=8, embedding_size=4, category_size=3)
 NAME = "default"
+PROFILE_WORDS = ("age=1", "age=2", "region=north", "interest=cats")
 
 
 def clip(number: int, **fields: Any) -> Video:
@@ -68,6 +69,12 @@ def grown(config: ModelConfig = SMALL, seed: int = 0, videos: int = 40) -> Weigh
     return weights
 
 
+def with_profiles(weights: Weights, config: ModelConfig = SMALL, seed: int = 0) -> Weights:
+    """Weights that know what users say of themselves."""
+    keys, rows = table(np.random.default_rng(seed), PROFILE_WORDS, config.hidden_size)
+    return weights | {"table.profile.keys": keys, "table.profile.rows": rows}
+
+
 def manifest(version: int, config: ModelConfig = SMALL, accepted: bool = True, **fields: Any) -> Manifest:
     """A manifest whose version learned from 1,000 records more than its parent, the version before it."""
     defaults: dict[str, Any] = {
@@ -82,7 +89,8 @@ def manifest(version: int, config: ModelConfig = SMALL, accepted: bool = True, *
 
 def pieces(version: int, config: ModelConfig = SMALL, **fields: Any) -> list[Piece]:
     """The records of a sound version; its weights differ from any other's."""
-    return records(manifest(version, config, **fields), to_bytes(grown(config, version)))
+    weights = with_profiles(grown(config, version), config, version)
+    return records(manifest(version, config, **fields), to_bytes(weights))
 
 
 def serve(version: int, epoch: int) -> Piece:

@@ -35,6 +35,7 @@ _SHIFTS = np.arange(len(_FLAG_AT), dtype=np.uint16)
 NUMBERS = len(_NUMBERS)
 
 HIDE_MASK = 1 << EventType.HIDE.code
+LIKED = frozenset(flag.value for flag in _POSITIVE)  # outcomes that count as likes
 BOUGHT_MASK = 1 << EventType.PURCHASE.code
 ENTERED_MASK = 1 << EventType.LIVE_ENTER.code
 LIKED_MASK = sum(1 << flag.code for flag in _POSITIVE)

@@ -13,10 +13,12 @@ from streams.core.events import BARE, TASTE, EventType
 from streams.core.feedback import Impression, Joined
 from streams.core.hashing import bucket, event_keys, key64
 from streams.core.layout import StateShape
+from streams.core.lifts import LiftConfig
 from streams.core.plan import Plan, is_last
 from streams.core.pool import FreshPool
 from streams.core.ranking import Policy
 from streams.core.state import UserStates, event_words
+from streams.core.ties import TIES_MASK
 
 _TASTE = np.array([kind in TASTE for kind in EventType])
 _MARKS = np.array(
@@ -33,6 +35,8 @@ class StepConfig:
     label_window_ms: int = 10_000
     correction_window_ms: int = 600_000
     pending_kept: int = 60
+    ties_kept: int = 64  # followed authors, and friends, of a user
+    lifts: LiftConfig = field(default_factory=LiftConfig)
     latest_only: bool = False
     topic_key: str = ""  # distinguishes slates of a topic that was deleted and made again
     arms: dict[str, str] = field(default_factory=dict)  # policies by arm: online, frozen, popular or random
@@ -66,6 +70,7 @@ class Columns:
       rows, slots, keys: int64 [N]: row of the user; slot (-1: not known) and key of the video (0: none).
       steps: of the events; `numbers` and `flags`, their stored form, are complete once their wave has passed.
       stepped, slated, replayed: bool [N].
+      tying: bool [N], events that change whom the user follows or knows; None where none does.
       limited: places of events beyond their user's limit; they are in no wave.
       tells: bool [N], events that bring a profile; None where none does.
       profiles: by event, keys of users who had a profile and no step before it; empty where nobody has one.
@@ -89,7 +94,7 @@ class Columns:
         kinds = np.where(known, pool.kinds[self.slots], 0)
         self.steps = steps_of(events, self.durations, kinds)
         self.numbers, self.flags, codes = self.steps.numbers, self.steps.flags, self.steps.codes
-        self.taste = _TASTE[codes]
+        self.taste = _TASTE[codes] & (self.keys != 0)  # a follow may be of an author alone
         self.opens = codes == EventType.OPEN.code
         self.seen = _MARKS[codes] & (self.keys != 0)
         self.seen &= (kinds != LIVE) | (
@@ -101,6 +106,8 @@ class Columns:
         self.slated = np.zeros(count, bool)
         self.replayed = plan.offsets <= states.table["last_offset"][self.rows]
         self.limited = np.zeros(0, np.int64)
+        tying = (self.steps.masks & TIES_MASK) != 0
+        self.tying = tying if tying.any() else None
         self.joined: dict[int, Joined] = {}
         self.closed: list[tuple[int, str, list[Joined], tuple[int, ...]]] = []
         tells = codes == EventType.PROFILE.code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from streams.core.erasure import Erased
@@ -31,6 +32,10 @@ class Effects:
     def slates(self) -> list[Slate]:
         """The slates as records, made anew at each look."""
         return [slate for part in self.ranked for slate in part]
+
+    def slates_of(self, event_ids: Collection[str]) -> list[Slate]:
+        """Return the slates that these events triggered; no other is made."""
+        return [slate for part in self.ranked for slate in part.of(event_ids)]
 
     def slate_pairs(self) -> list[tuple[bytes, bytes]]:
         """Return keys and values of the slates to be published."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,6 +57,26 @@ class Window(NamedTuple):
 
 
 CLOSED = Window(0, 0, 0)
+
+
+class Change(NamedTuple):
+    """One record of the `videos` topic, or what would be one.
+
+    Attributes:
+      video: None withdraws the item.
+      offset: of the record; 0 where `as_of` is not used.
+      heard_ms: its timestamp.
+    """
+
+    video_id: str
+    video: Video | None
+    offset: int = 0
+    heard_ms: int = 0
+
+
+def lasting(video: Video) -> Video:
+    """Return a video without what changes from moment to moment; a scorer sees nothing of that."""
+    return msgspec.structs.replace(video, stock=None, starts_ms=None, ends_ms=None, ended=False, viewers=0)
 
 
 def window_of(item: Video, heard_ms: int, ages: Ages) -> Window:

@@ -51,6 +51,9 @@ class EventType(StrEnum):
     FORGET = "forget"  # erase what is known of the user
     CONSENT = "consent"  # after it: begin anew
     PROFILE = "profile"  # what the user says of itself, in place of what it said before
+    UNFOLLOW = "unfollow"
+    BEFRIEND = "befriend"  # with another user, from this one's side: its likes come to be seen here
+    UNFRIEND = "unfriend"
 
 
 for _code, _type in enumerate(EventType):
@@ -59,9 +62,12 @@ for _code, _type in enumerate(EventType):
 #: Outcomes: each says something about taste, advances the GRU by one step and yields one feedback record.
 TASTE = frozenset(EventType) - {
     EventType.OPEN, EventType.IMPRESSION, EventType.PLAY, EventType.FORGET, EventType.CONSENT, EventType.PROFILE,
+    EventType.UNFOLLOW, EventType.BEFRIEND, EventType.UNFRIEND,
 }  # fmt: skip
+#: What is between two users.
+SOCIAL = frozenset({EventType.BEFRIEND, EventType.UNFRIEND})
 #: What needs no video.
-BARE = frozenset({EventType.OPEN, EventType.FORGET, EventType.CONSENT, EventType.PROFILE})
+BARE = SOCIAL | {EventType.OPEN, EventType.FORGET, EventType.CONSENT, EventType.PROFILE, EventType.UNFOLLOW}
 
 
 class Source(StrEnum):
@@ -93,6 +99,8 @@ class Event(Record, frozen=True, gc=False):
     `actions` are further outcomes of the same exposure (a recorded log has them in one row). `watch_ms` is playback
     time; zero is real data, absent means that it was not measured. `profile` belongs to the type of that name alone:
     words as `age=25-34` or `interest=cats`, a field as often as it has values; an empty one takes back what was said.
+    `other_id` is the other user of `befriend` and `unfriend`, and the author of `follow` and `unfollow`, which are of
+    the video's author without it. A `follow` that has no video advances no hidden state.
     """
 
     event_id: Id
@@ -107,10 +115,20 @@ class Event(Record, frozen=True, gc=False):
     slate_id: Id | None = None
     position: Position | None = None
     profile: Annotated[tuple[ProfileWord, ...], Meta(max_length=MAX_PROFILE)] | None = None
+    other_id: Id | None = None
 
     def __post_init__(self) -> None:
-        if self.type not in BARE and self.video_id is None:
+        if (
+            self.type not in BARE
+            and self.video_id is None
+            and (self.type is not EventType.FOLLOW or self.other_id is None)
+        ):
             raise ValueError(f"event of type {self.type.value!r} needs a video_id")
+        if self.other_id is None:
+            if self.type in SOCIAL or (self.type is EventType.UNFOLLOW and self.video_id is None):
+                raise ValueError(f"event of type {self.type.value!r} needs an other_id")
+        elif self.type in SOCIAL and self.other_id == self.user_id:
+            raise ValueError("other_id names another user")
         if (self.slate_id is None) != (self.position is None):
             raise ValueError("slate_id and position come together")
         if (self.profile is not None) != (self.type is EventType.PROFILE):

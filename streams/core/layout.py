@@ -32,10 +32,13 @@ class Tail(msgspec.Struct, array_like=True):
     Attributes:
       impressions: open ones, oldest first.
       profile: keys of the user's profile fields (`streams.core.profile`), ascending.
+      follows, friends: keys of followed authors and of friends (`streams.core.ties`), oldest first.
     """
 
     impressions: Impressions = []
     profile: tuple[int, ...] = ()
+    follows: tuple[int, ...] = ()
+    friends: tuple[int, ...] = ()
 
 
 _decode_tail = msgspec.msgpack.Decoder(Tail).decode
@@ -43,7 +46,7 @@ _decode_tail = msgspec.msgpack.Decoder(Tail).decode
 
 def pack_tail(tail: Tail) -> bytes:
     """Return a tail as it is stored: without the fields at its end that say nothing, and empty when none says any."""
-    fields = [tail.impressions, tail.profile]
+    fields = [tail.impressions, tail.profile, tail.follows, tail.friends]
     while fields and not fields[-1]:
         fields.pop()
     return _encode(fields) if fields else b""

@@ -86,7 +86,7 @@ def downgraded(record: bytes, layout: int) -> bytes:
 def relocated(record: bytes) -> bytes:
     """Return a stored state as it begins on another cluster: without what refers to offsets of the old one.
 
-    Its last offset, the slates it remembers and its open impressions are left out; its profile stays.
+    Its last offset, the slates it remembers and its open impressions are left out; what the user said stays.
 
     Raises:
       StateError: it is of a layout that is not known.

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.logits import Products
+from streams.core.lifts import Lifted, Lifts
+from streams.core.logits import Logits, Products
 from streams.core.pool import FreshPool
 from streams.core.ports import Index
 from streams.core.quotas import searched_by_kind, with_least
@@ -65,27 +66,36 @@ class Eligible:
 
 
 def rank_nearest(
-    logits: Products, index: Index, eligible: Eligible, policy: Policy, seeds: NDArray[np.uint64]
+    products: Products,
+    index: Index,
+    eligible: Eligible,
+    policy: Policy,
+    seeds: NDArray[np.uint64],
+    lifts: Lifts | None = None,
 ) -> Ranked:
-    """Make one slate per query of `logits` from what `index` finds among its keys.
+    """Make one slate per query of `products` from what `index` finds among its keys, and from what is lifted.
 
     Candidates that are not eligible, or that the author cap takes out, may leave a row short: it is then done again
     with four times as many, and in the end with every video.
     """
-    rows, size, authors, kinds = len(logits.queries), len(logits.keys), eligible.pool.authors, eligible.pool.kinds
+    rows, size, authors, kinds = len(products.queries), len(products.keys), eligible.pool.authors, eligible.pool.kinds
+    logits: Logits = Lifted(products, lifts) if lifts else products
     best = np.full((rows, policy.size), -1, np.int64)
     values = np.full((rows, policy.size), -np.inf, np.float32)
     filled, minimum = np.zeros(rows, np.int64), np.full(rows, policy.minimum)
     todo, wanted = np.arange(rows), max(_LEAST, 2 * (policy.size + MARGIN))
     while len(todo) and wanted <= min(_MOST, size):
-        found = _found(logits, index.search(logits.queries[todo], wanted), todo, eligible)
+        near = index.search(products.queries[todo], wanted)
+        found = _found(logits, near if lifts is None else lifts.beside(near, todo), todo, eligible)
         slots, logit = in_order(found, len(todo))
         good = admitted(slots, authors, policy, kinds)
         best[todo], values[todo], filled[todo] = compact(slots, logit, good, policy, minimum[todo])
         todo = todo[good.sum(axis=1) < policy.size]
         wanted *= 4
     if len(todo):
-        some = Products(logits.queries[todo], logits.keys)
+        some: Logits = Products(products.queries[todo], products.keys)
+        if lifts:
+            some = Lifted(some, lifts.taken(todo))
         plain = replace(policy, exploration=0.0)
         every = rank_tiles(
             some, size, eligible.bits(todo), authors[:size], plain, minimum[todo], seeds[todo], kinds[:size]
@@ -99,7 +109,7 @@ def rank_nearest(
     return with_exploration(best, values, filled, free, logits, size, eligible.at, policy, minimum, seeds, kinds)
 
 
-def _found(logits: Products, slots: Ints, rows: Ints, eligible: Eligible) -> Candidates:
+def _found(logits: Logits, slots: Ints, rows: Ints, eligible: Eligible) -> Candidates:
     """Return what of the slots [R, W] that an index found for `rows` may be recommended, with exact logits."""
     place, column = np.nonzero(slots >= 0)
     found = slots[place, column]

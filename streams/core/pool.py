@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.census import Census, Counted
 from streams.core.content import Contents, VideoContent
-from streams.core.eligibility import CLOSED, NEVER, PLACES, Ages, Windows, window_of
+from streams.core.eligibility import CLOSED, KINDS, NEVER, PLACES, Ages, Change, Windows, lasting, window_of
 from streams.core.events import Video
 from streams.core.hashing import key64
 from streams.core.imagined import imagined_queries
@@ -35,21 +33,6 @@ class Indexing:
 
     start: int
     make: MakeIndex
-
-
-class Change(NamedTuple):
-    """One record of the `videos` topic, or what would be one.
-
-    Attributes:
-      video: None withdraws the item.
-      offset: of the record; 0 where `as_of` is not used.
-      heard_ms: its timestamp.
-    """
-
-    video_id: str
-    video: Video | None
-    offset: int = 0
-    heard_ms: int = 0
 
 
 @dataclass
@@ -82,6 +65,7 @@ class FreshPool:
       since: int64 [S], place in the `videos` topic of what filled the slot first.
       content_since: int64 [S], place in the `vectors` topic of the newest content of its video; -1 without one.
       size: slots in use; everything beyond is free. Within `as_of` those that were in use then.
+      changes: places that videos were given so far; `changed` int64 [S], which of them a slot was given last.
       twins: slots whose keys share their low 32 bits, by those bits; empty but by rare chance.
     """
 
@@ -108,9 +92,16 @@ class FreshPool:
         self.authors = np.zeros(capacity, np.int64)
         self.durations_ms = np.zeros(capacity, np.int64)
         self.kinds = np.zeros(capacity, np.int64)
+        self.changes = 0
+        self.changed = np.zeros(capacity, np.int64)
         self.popularity = np.zeros(capacity, np.float64)
         self._popularity_base_ms = 0
         self._encoded: dict[int, Encoded] = {}
+
+    @property
+    def used(self) -> int:
+        """Slots in use now, also within `as_of`."""
+        return self._used
 
     def slot(self, video_id: str) -> int:
         """Return the slot of a video, -1 when it is not known."""
@@ -249,6 +240,11 @@ class FreshPool:
         """Return which slots [size] may be recommended at `now_ms`."""
         return self.windows.open(self.size, now_ms, self._then)
 
+    def by_kind(self, now_ms: int) -> dict[str, int]:
+        """Return how many items of each kind may be recommended at `now_ms`."""
+        counts = np.bincount(self.kinds[: self.size][self.fresh(now_ms)], minlength=len(KINDS)).tolist()
+        return {kind.value: count for kind, count in zip(KINDS, counts, strict=True)}
+
     def count(self, now_ms: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how many videos may be recommended at moments [B]."""
         return self.ages(now_ms)[2]
@@ -323,7 +319,8 @@ class FreshPool:
     def _describe(self, slot: int, video: Video) -> bool:
         """Note the facts of a slot's item; return whether they are others than before, so that it is encoded anew."""
         before = self.videos[slot]
-        self.videos[slot] = video
+        self.changes += 1
+        self.videos[slot], self.changed[slot] = video, self.changes
         self.durations_ms[slot], self.kinds[slot] = video.duration_ms, PLACES[video.kind]
         self.published_ms[slot] = video.published_ms
         self.authors[slot] = key64(video.author_id)
@@ -331,15 +328,15 @@ class FreshPool:
         return before is None or lasting(before) != lasting(video)
 
     def _renew(self, anew: list[int], touched: list[int]) -> None:
-        """Encode slots anew; those that are touched are in the indexes when they are open, and not when closed."""
-        ends = self.windows.ends_ms
+        """Encode slots anew; of those that are touched, what can still be open is in the indexes, and nothing else."""
+        some = np.array(touched, np.int64)
+        over = self.windows.ends_ms[some] <= self._ended_ms
         for encoded in self._encoded.values():
             self._encode(encoded, anew)
             if encoded.index is not None:
-                some = np.array(touched, np.int64)
-                back = some[(ends[some] > 0) & ~np.isin(some, anew)]
+                back = some[~over & ~np.isin(some, anew)]
                 encoded.index.put(back, encoded.keys[back])
-        self._unindex(np.array([slot for slot in touched if not ends[slot]], np.int64))
+        self._unindex(some[over])
 
     def _encode(self, encoded: Encoded, slots: Sequence[int]) -> None:
         for start in range(0, len(slots), _BLOCK):
@@ -380,8 +377,3 @@ class FreshPool:
             for encoded in self._encoded.values():
                 if encoded.index is not None:
                     encoded.index.drop(slots)
-
-
-def lasting(video: Video) -> Video:
-    """Return a video without what changes from moment to moment; a scorer sees nothing of that."""
-    return msgspec.structs.replace(video, stock=None, starts_ms=None, ends_ms=None, ended=False, viewers=0)

@@ -6,7 +6,7 @@ Kafka is `pairs()`, keys and encoded values, for which the numbers are laid out 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -159,6 +159,13 @@ class SlateRecords(Sequence[Slate]):
             explored=self.explored[row], explored_propensity=float(self.ranked.chance[row]), propensity=self.rest,
             arm=self.arms[row],
         )  # fmt: skip
+
+    def of(self, event_ids: Collection[str]) -> Iterator[Slate]:
+        """Yield the slates that these events triggered."""
+        events = self.plan.events
+        for row, place in enumerate(self.places.tolist()):
+            if events[place].event_id in event_ids:
+                yield self[row]
 
     def pairs(self) -> Pairs:
         """Return keys and values to be published."""

@@ -9,12 +9,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.lifts import Lifted, Lifts, Social, lifts_of
 from streams.core.logits import Drawn, Logits, Products, Same, Stacked
 from streams.core.nearest import Eligible, rank_nearest
 from streams.core.pool import FreshPool
 from streams.core.ports import Floats, Scorer
 from streams.core.ranking import Policy, Ranked, joined_slates, rank_tiles
 from streams.core.seen import SeenKeys
+from streams.core.ties import Ties
 
 Ints = NDArray[np.int64]
 POPULAR, RANDOM = "popular", "random"
@@ -26,6 +28,7 @@ class Slated:
     Attributes:
       hidden: float32 [N, H]; bits: uint8 [N, S/8], seen videos; both as of the event.
       seen: in place of the bits, where states have none: seen videos by key.
+      ties: whom viewers follow and know, where that counts; most have none and are absent.
       places: int64 [N], place among the remembered slates of the user.
       versions, explored, chances, rests: of the ranked slate; filled by `keep`.
     """
@@ -34,6 +37,7 @@ class Slated:
         self.hidden: Floats = np.empty((count, hidden), np.float32)
         self.bits = np.empty((count, bytes_), np.uint8)
         self.seen: dict[int, NDArray[np.uint32]] = {}
+        self.ties: dict[int, Ties] = {}
         self.places = np.zeros(count, np.int64)
         self.versions = np.full(count, -1, np.int64)
         self._kept: dict[int, tuple[set[int], float, float]] = {}
@@ -73,20 +77,30 @@ class Order(NamedTuple):
 
 
 def rank_slates(
-    slated: Slated, orders: Sequence[Order], now_ms: Ints, pool: FreshPool, policy: Policy, seeds: NDArray[np.uint64]
+    slated: Slated,
+    orders: Sequence[Order],
+    now_ms: Ints,
+    pool: FreshPool,
+    policy: Policy,
+    seeds: NDArray[np.uint64],
+    social: Social | None = None,
 ) -> Ranked:
     """Return the slates of all orders, one below the other, ranked at once.
 
     Args:
       now_ms, seeds: of every slate, in that order.
+      social: what ties of viewers add to their scores; None where they add nothing.
     """
     counts = [len(order.places) for order in orders]
+    lifts = _lifts(slated, orders, now_ms, pool, social) if social is not None and slated.ties else None
     if slated.seen:
         cuts = np.cumsum([0, *counts]).tolist()
         shares = [slice(begin, end) for begin, end in pairwise(cuts)]
         return joined_slates(
             [
-                _rank_by_key(slated, order, now_ms[share], pool, policy, seeds[share])
+                _rank_by_key(
+                    slated, order, now_ms[share], pool, policy, seeds[share], lifts.part(share) if lifts else None
+                )
                 for order, share in zip(orders, shares, strict=True)
             ]
         )
@@ -100,18 +114,40 @@ def rank_slates(
     full = [order.kind in (POPULAR, RANDOM) for order in orders]
     minimum = np.repeat(np.where(full, policy.size, policy.minimum), counts)
     logits = parts[0] if len(parts) == 1 else Stacked(parts, counts)
+    if lifts is not None:
+        logits = Lifted(logits, lifts)
     return rank_tiles(logits, size, bits, pool.authors[:size], policy, minimum, seeds, pool.kinds[:size])
 
 
+def _lifts(slated: Slated, orders: Sequence[Order], now_ms: Ints, pool: FreshPool, social: Social) -> Lifts | None:
+    """Return what ties add to the slates of those orders that follow a model."""
+    places = np.concatenate([order.places for order in orders])
+    plain = np.repeat([order.kind in (POPULAR, RANDOM) for order in orders], [len(order.places) for order in orders])
+    ties = {
+        row: slated.ties[place]
+        for row, (place, skipped) in enumerate(zip(places.tolist(), plain.tolist(), strict=True))
+        if place in slated.ties and not skipped
+    }
+    return lifts_of(ties, now_ms, pool.size, social) if ties else None
+
+
 def _rank_by_key(
-    slated: Slated, order: Order, now_ms: Ints, pool: FreshPool, policy: Policy, seeds: NDArray[np.uint64]
+    slated: Slated,
+    order: Order,
+    now_ms: Ints,
+    pool: FreshPool,
+    policy: Policy,
+    seeds: NDArray[np.uint64],
+    lifts: Lifts | None,
 ) -> Ranked:
     """Return the slates of one order, whose viewers' seen videos are known by key."""
     eligible = Eligible(pool, now_ms, SeenKeys([slated.seen[place] for place in order.places.tolist()]))
     logits = _logits(order, slated, pool, seeds)
     index = pool.index(order.scorer) if isinstance(logits, Products) else None
     if isinstance(logits, Products) and index is not None:
-        return rank_nearest(logits, index, eligible, policy, seeds)
+        return rank_nearest(logits, index, eligible, policy, seeds, lifts)
+    if lifts:
+        logits = Lifted(logits, lifts)
     rows = np.arange(len(order.places))
     minimum = np.full(len(rows), policy.size if order.kind in (POPULAR, RANDOM) else policy.minimum)
     size, bits = pool.size, eligible.bits(rows)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.feedback import Impressions
+from streams.core.extras import Extras
 from streams.core.layout import (
     EVENT_WORDS,
     SLATES_KEPT,
@@ -40,7 +40,7 @@ Ints = NDArray[np.int64]
 _LEAST_ROWS = 256
 
 
-class UserStates:
+class UserStates(Extras):
     """States of users by row.
 
     Attributes:
@@ -54,11 +54,10 @@ class UserStates:
         seen_count, seen: videos ever seen, and those of the chunk that is being filled.
       by_key: whether the pool has so many slots that bits would take more than the keys of the seen videos do.
       seen_bits: uint8 [R, S/8]; the seen videos as bits over the pool's slots; [R, 0] with `by_key`.
-      impressions: open impressions by row; a row without any is absent, and `has_open` bool [R] says so.
-      profiles: keys of profile fields by row, ascending; a row without is absent, and `has_profile` bool [R] says so.
     """
 
     def __init__(self, shape: StateShape, pool: FreshPool) -> None:
+        super().__init__()
         self.shape = shape
         self._pool = pool
         self._blank = blank(shape)
@@ -69,12 +68,9 @@ class UserStates:
         self._chunks: dict[int, list[bytes]] = {}  # full chunks by row, oldest first
         self._filled: dict[bytes, bytes] = {}  # chunks to be stored with the next `pack`
         self._unplaced: dict[int, set[int]] = {}  # rows that saw a video which has no slot, by seen key
-        self.impressions: dict[int, Impressions] = {}
-        self.profiles: dict[int, tuple[int, ...]] = {}
         self.table: NDArray[Any] = np.zeros(0, row_type(shape))
         self.by_key = shape.by_key(pool.capacity)
         self.seen_bits = np.zeros((0, 0 if self.by_key else (pool.capacity + 7) // 8), np.uint8)
-        self.has_open, self.has_profile = np.zeros(0, bool), np.zeros(0, bool)
         self._used = np.zeros(0, np.int64)
         self._turn = 0
 
@@ -125,8 +121,7 @@ class UserStates:
             if row is not None:
                 self._free.append(row)
                 self._forget_unplaced(row)
-                self.set_open(row, [])
-                self.set_profile(row, ())
+                self.set_extras(row, Tail())
                 self._chunks.pop(row, None)
 
     def forget(self, user_id: str) -> tuple[list[bytes], dict[str, int]]:
@@ -140,8 +135,7 @@ class UserStates:
                 "open_impressions": len(self.impressions.get(row, ())),
                 "remembered_slates": min(int(state["slates"]), SLATES_KEPT),
             }  # fmt: skip
-            if row in self.profiles:
-                removed["profile_fields"] = len(self.profiles[row])
+            removed |= self.count_extras(row)
             full = int(state["seen_count"]) // self.shape.chunk
             kept = range(max(0, full - self.shape.chunks), full)
             keys += [chunk_key(user_id, number % self.shape.chunks) for number in kept]
@@ -178,7 +172,7 @@ class UserStates:
     def _grow(self) -> None:
         old = len(self.table)
         added = max(_LEAST_ROWS, old // 2)
-        for name in ("table", "seen_bits", "has_open", "has_profile", "_used"):
+        for name in ("table", "seen_bits", "has_open", "has_profile", "has_ties", "_used"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros((added, *column.shape[1:]), column.dtype)]))
         self._users.extend([""] * added)
@@ -280,22 +274,6 @@ class UserStates:
                 if self._holds(row, low):
                     self._set_bits(row, (slot,))
 
-    def set_open(self, row: int, impressions: Impressions) -> None:
-        """Take over the open impressions of a row."""
-        if impressions:
-            self.impressions[row] = impressions
-        else:
-            self.impressions.pop(row, None)
-        self.has_open[row] = bool(impressions)
-
-    def set_profile(self, row: int, keys: tuple[int, ...]) -> None:
-        """Take over the keys of a row's profile fields."""
-        if keys:
-            self.profiles[row] = keys
-        else:
-            self.profiles.pop(row, None)
-        self.has_profile[row] = bool(keys)
-
     def tell(self, row: int, keys: tuple[int, ...]) -> None:
         """Put a profile in place of what a row's user said before.
 
@@ -338,12 +316,9 @@ class UserStates:
         packed = self.table[rows]
         ends = (self._fixed + 4 * (packed["seen_count"] % self.shape.chunk)).tolist()
         tails = {}
-        if self.impressions or self.profiles:
-            for place in np.flatnonzero(self.has_open[rows] | self.has_profile[rows]).tolist():
-                row = int(rows[place])
-                found = self.impressions.get(row, [])
-                tails[place] = pack_tail(Tail(found, self.profiles.get(row, ())))
-                packed["unlabelled"][place] = any(not entry.revision for entry in found)
+        for place, found in self.extras_of(rows):
+            tails[place] = pack_tail(found)
+            packed["unlabelled"][place] = any(not entry.revision for entry in found.impressions)
         data = packed.tobytes()
         records = self._filled
         self._filled = {}
@@ -375,9 +350,7 @@ class UserStates:
         self.table["unlabelled"][row] = 0
         self.seen_bits[row] = 0
         if len(record) > size + count:
-            tail = tail_of(record)
-            self.set_open(row, tail.impressions)
-            self.set_profile(row, tail.profile)
+            self.set_extras(row, tail_of(record))
         wanted = chunks_of(record, user_id, self.shape)
         kept = [seen_of_chunk(value) for key in wanted if (value := chunks.get(key)) is not None]
         if kept:

@@ -21,6 +21,7 @@ from streams.core.events import EventType, Feedback
 from streams.core.feedback import Impression, Impressions, Join, close, feedback_of, outcome, prune, show
 from streams.core.hashing import seeds_of
 from streams.core.layout import SLATES_KEPT
+from streams.core.lifts import Social
 from streams.core.limits import beyond, count, count_beyond
 from streams.core.plan import Arrivals, Closing, Deadlines, Ints, Plan, waves_of
 from streams.core.pool import FreshPool
@@ -30,6 +31,7 @@ from streams.core.ranking import Ranked
 from streams.core.records import FeedbackRecords, slate_records
 from streams.core.slates import Order, Slated, rank_slates
 from streams.core.state import UserStates
+from streams.core.ties import NONE, tied
 
 Scorers = Callable[[str], Scorer]  # the serving model of an arm
 Parts = list[tuple[str, NDArray[np.bool_] | None, Scorer]]  # arm, events of the batch (None: all), what serves them
@@ -44,15 +46,17 @@ class Partition:
     Attributes:
       states: the rows in memory.
       erased: offset of the event that erased a user, by mark.
+      social: what ties of users add to the scores of their slates.
     """
 
-    def __init__(self, number: int, config: StepConfig, pool: FreshPool) -> None:
+    def __init__(self, number: int, config: StepConfig, pool: FreshPool, social: Social | None = None) -> None:
         self.number = number
         self.config = config
         self.pool = pool
         self.states = UserStates(config.shape, pool)
         self.deadlines = Deadlines(config.label_window_ms)
         self.erased: dict[bytes, int] = {}
+        self.social = social or Social(config.lifts, pool)
         self._rest = float(np.float32(1.0 - config.policy.exploration))  # propensity of a position not explored
 
     @property
@@ -130,6 +134,8 @@ class Partition:
             states.mark_seen(batch.rows[some], batch.slots[some], batch.keys[some])
         if batch.tells is not None or states.profiles:
             self._profiles(live, batch)
+        if batch.tying is not None:
+            self._tie(live[batch.tying[live]], batch)
         taste = batch.taste[live]
         again = (table["recent_events"][rows] == batch.words[live][:, None, :]).all(axis=2).any(axis=1) & taste
         if again.any():
@@ -146,6 +152,14 @@ class Partition:
             mine = live if members is None else live[members[live]]
             if len(mine):
                 self._advance(mine, batch, slated, scorer, effects)
+
+    def _tie(self, places: Ints, batch: Columns) -> None:
+        """Take over whom users follow and know from now on."""
+        states, most = self.states, self.config.ties_kept
+        for place in places.tolist():
+            row, slot = int(batch.rows[place]), int(batch.slots[place])
+            author = int(self.pool.authors[slot]) if slot >= 0 else 0
+            states.set_ties(row, tied(states.ties.get(row, NONE), batch.plan.events[place], author, most))
 
     def _profiles(self, live: Ints, batch: Columns) -> None:
         """Take in profiles, and note of whom feedback shall tell one: of users who have made no step."""
@@ -196,6 +210,9 @@ class Partition:
         if len(slating):
             rows = batch.rows[slating]
             slated.note(slating, table["hidden"][rows], states.seen_of(rows, slated.bits.shape[1]))
+            if states.ties and self.social.lifts:
+                tied_ = np.flatnonzero(states.has_ties[rows]).tolist()
+                slated.ties.update((int(slating[at]), states.ties[int(rows[at])]) for at in tied_)
             made = table["slates"][rows]
             place = made % SLATES_KEPT
             slated.places[slating] = place
@@ -286,7 +303,7 @@ class Partition:
         if orders:
             mine = np.concatenate([order.places for order in orders])
             seeds = seeds_of(self.number, plan.offsets[mine])
-            ranked = rank_slates(slated, orders, plan.now_ms[mine], pool, self.config.policy, seeds)
+            ranked = rank_slates(slated, orders, plan.now_ms[mine], pool, self.config.policy, seeds, self.social)
             versions = np.repeat([order.scorer.version for order in orders], [len(order.places) for order in orders])
             self._remember(mine, ranked, batch, slated, versions)
             name = f"{self.config.topic_key}{self.number}-"

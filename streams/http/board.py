@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -35,15 +35,22 @@ class Board:
         self._waiting: dict[str, list[asyncio.Future[Slate]]] = {}
 
     def published(
-        self, partition: int, records: Sequence[tuple[bytes, bytes]], slates: Callable[[], Iterable[Slate]]
+        self,
+        partition: int,
+        records: Sequence[tuple[bytes, bytes]],
+        slates_of: Callable[[Collection[str]], Iterable[Slate]],
     ) -> None:
-        """Take slates that Kafka has acknowledged; as records they are only asked for when somebody waits for one."""
+        """Take slates that Kafka has acknowledged.
+
+        Args:
+          slates_of: returns those that these events triggered; asked for the events whose slates somebody waits for.
+        """
         self._unsorted.append((partition, records))
         self._unsorted_records += len(records)
         if self._unsorted_records > UNSORTED:
             self._sort()
         if self._waiting:
-            for slate in slates():
+            for slate in slates_of(self._waiting.keys()):
                 for future in self._waiting.pop(slate.event_id, ()):
                     if not future.done():
                         future.set_result(slate)

@@ -13,6 +13,8 @@ from streams.clock import Clock
 from streams.codecs import BadRecord, Decoder, encode
 from streams.config import ConfigError, Settings
 from streams.core.events import TASTE, Event, EventType, Slate, Source, Video
+from streams.core.graph import TagPairs
+from streams.core.lifts import Social
 from streams.core.pool import FreshPool
 from streams.core.step import StepConfig
 from streams.explain import explain, history
@@ -31,7 +33,7 @@ from streams.http.schema import (
 )
 from streams.models import ServingModels
 from streams.owned import OwnedPartition
-from streams.pseudonyms import pseudonyms
+from streams.pseudonyms import pseudonyms, renamed
 from streams.publisher import Out, Publisher, PublishError
 from streams.topics import Topics
 
@@ -77,6 +79,8 @@ class Served(Protocol):
     config: StepConfig
     pool: FreshPool
     models: ServingModels
+    social: Social
+    tags: TagPairs
     publisher: Publisher
     clock: Clock
     owned: dict[int, OwnedPartition]
@@ -189,7 +193,7 @@ class Service:
           ApiError: Kafka did not acknowledge them; they may be sent again, since event ids are deduplicated.
         """
         asked = events[-1].user_id
-        events = [msgspec.structs.replace(event, user_id=self._rename(event.user_id)) for event in events]
+        events = [renamed(event, self._rename) for event in events]
         accepted = [Accepted(event.event_id, self._partition(event.user_id)) for event in events]
         last = events[-1]
         if not wait or last.type not in TASTE | {EventType.OPEN}:
@@ -242,7 +246,8 @@ class Service:
             raise ApiError(404, "unknown-user", "nothing is known of this user")
         arm = worker.config.arm(user_id)
         slate = worker.board.last(user_id)
-        found = explain(slate, history(owned.core.states, user_id), worker.pool, worker.models.scorer_of(user_id, arm))
+        state, scorer = history(owned.core.states, user_id), worker.models.scorer_of(user_id, arm)
+        found = explain(slate, state, worker.pool, scorer, worker.social, worker.tags)
         return Explanation(
             user_id=asked, worker=worker.name, policy=worker.config.arms.get(arm, "online"), **found
         )  # fmt: skip

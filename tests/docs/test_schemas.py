@@ -57,12 +57,12 @@ events = st.fixed_dictionaries(
         "type": st.sampled_from([*(kind.value for kind in EventType), "shout"]), "video_id": ids, "watch_ms": times,
         "actions": st.lists(st.sampled_from(["like", "sing"]), max_size=2), "slate_id": ids, "schema": schemas,
         "position": st.sampled_from([0, 999, 1000, None]), "source": st.sampled_from([*Source, "air"]),
-        "unknown": st.integers(), "profile": profiles,
+        "unknown": st.integers(), "profile": profiles, "other_id": ids,
     },
 )  # fmt: skip
 near = st.builds(
     lambda kind, changes: {"event_id": "e", "user_id": "u", "type": kind, "event_time_ms": 1} | changes,
-    st.sampled_from(["watch", "profile"]),
+    st.sampled_from(["watch", "profile", "follow", "unfollow", "befriend", "unfriend"]),
     events,
 )
 

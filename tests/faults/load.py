@@ -14,9 +14,13 @@ from streams.codecs import encode
 from streams.config import Settings
 from streams.core.events import TASTE, Event, EventType, Source
 from streams.topics import Topics
+from tests.versions import PROFILE_WORDS
 
-_KINDS = (EventType.WATCH, EventType.IMPRESSION, EventType.LIKE, EventType.SKIP, EventType.OPEN, EventType.PLAY)
-_WEIGHTS = (50, 22, 12, 6, 6, 4)
+_KINDS = (
+    EventType.WATCH, EventType.IMPRESSION, EventType.LIKE, EventType.SKIP, EventType.OPEN, EventType.PLAY,
+    EventType.PROFILE,
+)  # fmt: skip
+_WEIGHTS = (50, 22, 12, 6, 6, 4, 3)
 
 
 class Load:
@@ -95,7 +99,9 @@ class Load:
             video = fields.pop("video_id")
         if kind is EventType.WATCH:
             fields |= {"watch_ms": rng.randrange(12_000)}
-        if kind is not EventType.OPEN:
+        if kind is EventType.PROFILE:
+            fields |= {"profile": tuple(rng.sample(PROFILE_WORDS, rng.randrange(3)))}
+        elif kind is not EventType.OPEN:
             fields |= {"video_id": video}
         at = 1_000 * self._sent[number]
         return Event(event_id=f"{user}-{self._sent[number]}", user_id=user, type=kind, event_time_ms=at, **fields)

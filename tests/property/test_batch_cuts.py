@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from streams.cells import CellIndex
 from streams.codecs import Decoder, encode
 from streams.core.events import EventType, Feedback, Slate
+from streams.core.lifts import LiftConfig
 from streams.core.pool import FreshPool, Indexing
 from streams.core.ranking import Policy
 from streams.core.state import StateShape
@@ -40,10 +41,12 @@ CONFIG = StepConfig(
     correction_window_ms=500,
     pending_kept=5,
     user_limit=9,
+    ties_kept=3,
+    lifts=LiftConfig(follow=0.7),
 )
 KINDS = [
     EventType.OPEN, EventType.IMPRESSION, EventType.WATCH, EventType.LIKE, EventType.SKIP, EventType.PLAY,
-    EventType.PROFILE,
+    EventType.PROFILE, EventType.FOLLOW, EventType.UNFOLLOW, EventType.BEFRIEND,
 ]  # fmt: skip
 
 
@@ -51,6 +54,13 @@ def make_pool(capacity: int = 64, indexing: Indexing | None = None) -> FreshPool
     pool = FreshPool(capacity, 10**9, 1000, indexing)
     pool.add([video(number, author=number % 7) for number in range(40)])
     return pool
+
+
+def tie(kind, user, number):
+    """Return the fields of an event that names an author or another user."""
+    if kind is EventType.BEFRIEND:
+        return {"other_id": f"u{user + 1 + number}"}
+    return {"other_id": f"a{number % 7}"} if number % 2 and kind in (EventType.FOLLOW, EventType.UNFOLLOW) else {}
 
 
 @st.composite
@@ -73,6 +83,7 @@ def histories(draw):
             fields = {"profile": tuple(f"f{one}={number % 3}" for one in range(position))}
         elif kind is not EventType.OPEN and user in last_slate and number % 4:  # the others come without a slate
             fields = {"slate_id": f"0-{last_slate[user]}", "position": position}
+        fields |= tie(kind, user, number)
         events.append(
             (offset, now, event(f"u{user}", kind, number, now, event_id=f"e{offset}", watch_ms=number * 300, **fields))
         )

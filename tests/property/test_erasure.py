@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streams.attempts import Attempts
@@ -18,7 +18,7 @@ from streams.core.step import Partition
 from streams.owned import OwnedPartition
 from streams.state_store import META_KEY, Meta, StateStore
 from tests.fakes import FakeScorer, event
-from tests.property.test_batch_cuts import CONFIG, KINDS, make_pool, run_in_parts
+from tests.property.test_batch_cuts import CONFIG, KINDS, make_pool, run_in_parts, tie
 
 RIGHTS = [EventType.FORGET, EventType.CONSENT]
 
@@ -37,6 +37,7 @@ def histories(draw):
         fields = {}
         if kind in KINDS and kind is not EventType.OPEN and user in last_slate and number % 4:
             fields = {"slate_id": f"0-{last_slate[user]}", "position": position}
+        fields |= tie(kind, user, number)
         made = event(f"u{user}", kind, number, now, event_id=f"e{offset}", watch_ms=number * 300, **fields)
         events.append((offset, now, made))
         if kind in (EventType.OPEN, EventType.WATCH):
@@ -116,8 +117,15 @@ def test_batches_may_be_cut_anywhere(events, cuts):
     with_folder(check)
 
 
+def erased_with_a_chunk():
+    """A full chunk is durable, then its user forgets."""
+    shown = [event("u1", EventType.IMPRESSION, number, 1_000, event_id=f"e{number}") for number in range(3)]
+    return [(n, 1_000, one) for n, one in enumerate([*shown, event("u1", EventType.FORGET, 0, 1_000, event_id="e3")])]
+
+
 @settings(deadline=None, max_examples=30)
 @given(histories(), st.integers(1, 12), st.integers(0, 12), st.integers(0, 6), st.booleans())
+@example(erased_with_a_chunk(), 3, 1, 1, False)  # only the mark arrives
 def test_a_kill_in_the_middle_of_the_changelog_brings_nobody_back(events, size, durable, kill_at, compact):
     def check(folder):
         whole, killed = Shell(folder), Shell(folder)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from model.registry import Registry
 from streams.codecs import BadRecord, Decoder, encode
-from streams.core.events import Event, EventType, Feedback, Slate, Source, Video
+from streams.core.events import SOCIAL, Event, EventType, Feedback, Slate, Source, Video
 from streams.core.step import Partition
 from streams.intake import take_in
 from streams.topics import partition_of_key
@@ -89,6 +89,7 @@ def valid_events(draw):
         slate_id=draw(ids | st.sampled_from(["k-0-0", "k-0--1", "k-0-" + "9" * 40])) if in_slate else None,
         position=draw(st.integers(0, 999)) if in_slate else None,
         profile=tuple(draw(words)) if kind is EventType.PROFILE else None,
+        other_id=draw(st.sampled_from(["w", "a1"])) if kind in SOCIAL else draw(st.none() | st.just("a1")),
     )
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.eligibility import Ages
+from streams.core.eligibility import Ages, Change
 from streams.core.events import EventType, Kind, Video
-from streams.core.pool import Change, FreshPool
+from streams.core.pool import FreshPool
 from streams.core.quotas import Quotas
 from streams.core.step import Partition
 from tests.fakes import FakeScorer, event

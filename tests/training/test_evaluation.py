@@ -141,6 +141,28 @@ def test_the_command_prints_one_object_and_writes_the_report(tmp_path, small):
     assert "<svg" in (report / "index.html").read_text()
 
 
+def test_cold_items_are_judged_with_and_without_the_graph_in_one_command(tmp_path, small):
+    warm, features, stream = map(str, write_kuairand(tmp_path, 300))
+    files = ["--warm", warm, "--features", features, "--stream", stream, "--config", str(small)]
+    arguments = ["evaluate", "--format", "kuairand", "--cold", "--cold-users", "1", *files]
+    done = CliRunner().invoke(app, [*arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    got = json.loads(done.stdout.splitlines()[-1])
+    assert (got["broken"], got["stream_events"]) == (0, 300)
+    assert 0 < got["targets"]["first_20"] <= got["targets"]["cold"]
+    new = got["frozen"]["cold_among_new"]
+    for system in ("without", "categories", "categories and graph"):
+        for metric in ("recall_at_20", "mrr_at_20", "ndcg_at_10"):
+            low, high = new[system][metric]["interval"]
+            assert low <= new[system][metric]["value"] <= high
+    # Viewers like one tag of four, so that tags find what nobody was shown; without them all cold items are alike.
+    assert new["categories and graph"]["mrr_at_20"]["value"] > new["without"]["mrr_at_20"]["value"]
+    told = CliRunner().invoke(app, arguments)
+    assert "items are cold" in told.stdout
+    refused = CliRunner().invoke(app, ["evaluate", "--format", "interactions", "--cold", "--warm", stream])
+    assert "--cold needs a log whose items have categories" in str(refused.exception)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

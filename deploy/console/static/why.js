@@ -55,9 +55,16 @@ function item(one, events, most) {
     <div class="because">${because(one, events)}</div></li>`;
 }
 
+function reason(path) {
+  if (path.kind === "follows") return `you follow ${path.author_id}`;
+  if (path.kind === "friend") return `your friend ${path.user_id} liked it`;
+  if (path.kind === "related") return `you watched ${path.video_id}, ${path.name} goes with ${path.to}`;
+  return `you watched ${path.video_id}, ${path.through === "product" ? "which goes with" : "also of"} ${path.through} ${path.name}`;
+}
+
 function because(one, events) {
   if (one.explored) return '<span class="dim">drawn by chance, to learn</span>';
-  return one.because.map(({ event, effect }) => {
+  return (one.paths || []).slice(0, 1).map((path) => `<span class="path" dir="auto">${html(reason(path))}</span><br>`).join("") + one.because.map(({ event, effect }) => {
     const source = events[event];
     return `<span class="${effect < 0 ? "no" : "yes"}">${effect >= 0 ? "+" : "−"}${Math.abs(effect).toFixed(2)}</span> <span dir="auto">${html(did(source))}
       ${html(source.video?.title || source.video?.video_id || "a video")}</span><br>`;

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.eligibility import CLOSED, Ages, Window, window_of
+from streams.core.eligibility import CLOSED, Ages, Change, Window, window_of
 from streams.core.events import EventType, Kind, Video
 from streams.core.layout import StateShape
-from streams.core.pool import Change, FreshPool
+from streams.core.pool import FreshPool
 from streams.core.ranking import Policy
 from streams.core.step import Partition, StepConfig
 from tests.fakes import FakeScorer, event
@@ -61,6 +61,14 @@ def test_a_room_leaves_when_nothing_is_heard_of_it_and_comes_back():
     assert [bool(pool.fresh(now)[0]) for now in (499, 529, 530)] == [True, True, False]
     pool.take([Change("i1", item(viewers=7), heard_ms=600)])
     assert pool.fresh(629).tolist() == [True]
+
+
+def test_open_items_are_counted_by_kind():
+    pool = FreshPool(8, AGES, 10)
+    for number, kind in enumerate([Kind.LIVE, Kind.PRODUCT, Kind.PRODUCT, Kind.VIDEO]):
+        pool.take([Change(f"i{number}", item(number, kind), heard_ms=NOW)])
+    assert pool.by_kind(NOW) == {"video": 1, "product": 2, "live": 1}
+    assert pool.by_kind(2000) == {"video": 0, "product": 2, "live": 0}
 
 
 def test_a_record_that_only_counts_viewers_is_not_encoded_again():

@@ -7,7 +7,8 @@ import pytest
 from streams.core.layout import LAYOUT, StateError, Tail, impressions_of, shape_of, tail_of, user_key
 from streams.core.migration import OLDEST, STEPS, downgraded, relocated, upgraded
 from streams.core.state import UserStates
-from tests.state_records import FOLDER, OPEN, PROFILE, SHAPE, columns, filled, pool
+from streams.core.ties import NONE
+from tests.state_records import FOLDER, OPEN, PROFILE, SHAPE, TIES, columns, filled, pool
 
 LAYOUTS = range(OLDEST, LAYOUT + 1)
 
@@ -30,6 +31,7 @@ def test_a_state_stored_by_an_earlier_version_is_read_whole(layout):
     assert states.seen_keys(states.row("a")).tolist() == found["seen"]
     assert states.impressions[states.row("a")] == OPEN
     assert states.profiles.get(states.row("a"), ()) == (PROFILE if layout >= 5 else ())
+    assert states.ties.get(states.row("a"), NONE) == (TIES if layout >= 5 else NONE)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -48,16 +50,17 @@ def test_a_state_without_tail_has_none_in_any_layout(layout):
     states = filled()
     states.set_open(states.row("a"), [])
     states.set_profile(states.row("a"), ())
+    states.set_ties(states.row("a"), NONE)
     record = states.pack(["a"])[user_key("a")]
     earlier = downgraded(record, layout)
     assert len(record) - len(earlier) == (8 if layout == 3 else 0)
     assert upgraded(earlier)[8:] == (record if layout > 3 else record[:40] + bytes(8) + record[48:])[8:]
 
 
-def test_a_profile_is_forgotten_by_layouts_that_know_none_and_goes_along_to_another_cluster():
+def test_profile_and_ties_are_forgotten_by_layouts_that_know_none_and_go_along_to_another_cluster():
     record = filled().pack(["a"])[user_key("a")]
     assert tail_of(upgraded(downgraded(record, 4))) == Tail(OPEN)
-    assert tail_of(relocated(record)) == Tail([], PROFILE)
+    assert tail_of(relocated(record)) == Tail([], PROFILE, *TIES)
 
 
 def test_the_present_layout_passes_through_untouched():

@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
+from streams.core.eligibility import Change
+from streams.core.events import Kind, Video
 from streams.core.hashing import seeds_of
 from streams.core.logits import Products
 from streams.core.nearest import Eligible, rank_nearest
@@ -84,6 +87,24 @@ def test_withdrawn_and_expired_leave_the_index_and_come_back():
     assert sorted(encoded.index.keys) == list(range(100, 899))
     pool.add([video(7, published_ms=90), video(899)])
     assert {7, 899} <= encoded.index.keys.keys()
+
+
+def test_a_room_is_in_the_index_while_it_is_heard_of_and_a_product_while_it_is_not_sold_out():
+    pool, encoded, _, _ = world()
+    room = Video(video_id="room", author_id="a", published_ms=0, kind=Kind.LIVE)
+    product = Video(video_id="product", author_id="a", published_ms=0, kind=Kind.PRODUCT, stock=1)
+    held = lambda: {str(pool.ids[slot]) for slot in encoded.index.keys} & {"room", "product"}  # noqa: E731
+    pool.take([Change("room", room, heard_ms=10), Change("product", product)])
+    assert held() == {"room", "product"}
+    pool.take([Change("product", replace(product, stock=0))])
+    assert held() == {"room"}
+    pool.take([Change("product", product)])  # as it was: not encoded again, but there again
+    pool.expire(1010)
+    assert held() == set()
+    pool.take([Change("room", replace(room, viewers=3), heard_ms=1011), Change("product", product)])
+    assert held() == {"room"}  # the product is stale by now
+    pool.take([Change("room", replace(room, ended=True), heard_ms=1012)])
+    assert held() == set()
 
 
 def test_a_grown_pool_is_laid_out_anew():

@@ -133,3 +133,10 @@ def test_feedback_without_profile_is_written_as_before():
     run = Run()(watches(1))
     assert b"profile" not in run.effects.feedback_pairs()[0][1]
     assert b"profile" not in encode(run.effects.feedback[0])
+
+
+def test_of_a_batch_only_the_slates_that_are_asked_for_are_made():
+    opens = [event(f"u{at}", EventType.OPEN, event_id=f"e{at}") for at in range(5)]
+    effects = Run()(*opens).effects
+    assert effects.slates_of({"e3", "e1", "other"}) == [effects.slates[1], effects.slates[3]]
+    assert effects.slates_of(()) == []

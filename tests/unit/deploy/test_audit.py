@@ -30,6 +30,11 @@ def test_a_database_that_cannot_be_reached_is_said():
     assert verdict(unknown, {}) == ("the advisory database cannot be reached from here, so nothing was audited", False)
 
 
+def test_one_that_could_not_be_looked_up_beside_others_fails():
+    some = {"dependencies": [dependency("good"), {"name": "odd", "version": "1.0", "skip_reason": "not found"}]}
+    assert verdict(some, {}) == ("of 2 dependencies these could not be looked up: odd", True)
+
+
 def test_every_exception_has_its_reason():
     exceptions(EXCEPTIONS.read_text().splitlines())
     with pytest.raises(ValueError, match=r"X-1 in audit-exceptions\.txt has no reason"):

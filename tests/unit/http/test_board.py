@@ -17,7 +17,11 @@ def slate(user, event_id="e"):
 
 
 def put(board, partition, *slates):
-    board.published(partition, [(one.user_id.encode(), encode(one)) for one in slates], lambda: slates)
+    board.published(
+        partition,
+        [(one.user_id.encode(), encode(one)) for one in slates],
+        lambda ids: [one for one in slates if one.event_id in ids],
+    )
 
 
 def test_the_last_slate_of_a_user_is_held():

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from msgspec.structs import replace
 
-from model.manifest import decode_manifest
+from model.manifest import decode_current, decode_manifest
 from model.publish import Piece, current_record, records
 from model.registry import Registry
 from model.weights import to_bytes
@@ -25,7 +25,7 @@ def serving(pieces, key):
 
 
 def version(key):
-    return [*records(manifest(1), to_bytes(grown(SMALL, 1)), key), current_record("default", 1, 1, "")]
+    return [*records(manifest(1), to_bytes(grown(SMALL, 1)), key), current_record("default", 1, 1, "", key=key)]
 
 
 def test_a_signed_version_serves_with_its_key_and_without_any():
@@ -49,6 +49,25 @@ def test_a_manifest_that_was_changed_is_refused():
         found, refused = serving([chunk, forged, current], KEY)
         assert found is None
         assert refused[0].startswith("signature")
+
+
+def test_only_who_has_the_key_says_which_signed_version_serves():
+    chunk, about, current = version(KEY)
+    signed = decode_current(current.value)
+    second = records(manifest(2), to_bytes(grown(SMALL, 2)), KEY)
+    forgeries = [
+        current_record("default", 2, 1, ""),
+        current_record("default", 2, 1, "", key=OTHER),
+        current_record("another", 2, 2, "", key=KEY),  # signed, but for another lineage
+        *(Piece(current.key, encode(replace(signed, **one))) for one in ({"epoch": 2}, {"version": 2}, {"canary": 2})),
+    ]
+    for forged in forgeries:
+        found, refused = serving([chunk, about, *second, current, Piece(current.key, forged.value)], KEY)
+        assert found.number == 1, "the one before it goes on"
+        assert len(refused) == 1
+        assert refused[0].startswith("signature: what names")
+    found, refused = serving([chunk, about, *second, current, current_record("default", 2, 2, "", key=KEY)], KEY)
+    assert (found.number, refused) == (2, [])
 
 
 def test_signatures_of_different_versions_differ():

@@ -84,3 +84,12 @@ def test_buckets_are_the_users_own_and_other_for_each_version():
     one, other = ([bucket(user, trial_salt(version)) < 0.3 for user in users] for version in (3, 4))
     assert np.mean(one) == pytest.approx(0.3, abs=0.04)
     assert np.mean(np.logical_and(one, other)) == pytest.approx(0.09, abs=0.03)
+
+
+def test_who_is_forgotten_leaves_nothing_in_a_trial():
+    trial = LiveTrial(CURRENT, 10)
+    for at in range(200):
+        trial.add(record(f"u{at % 20}", at, 0.5))
+    trial.forget(lambda user: user == "u3")
+    assert "u3" not in repr(vars(trial)) + repr([vars(tally) for tally in trial._sides.values()])
+    assert "u4" in repr(vars(trial))

@@ -45,7 +45,7 @@ def test_help_names_every_option():
     found = CliRunner().invoke(app, ["simulate", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
     assert found.exit_code == 0
     for option in ("viewers", "rate", "seed", "arms", "videos", "publish-rate", "for", "measure-from", "jump-at",
-                   "parameters", "summary", "metrics-port", "json"):  # fmt: skip
+                   "products", "rooms", "parameters", "summary", "metrics-port", "json"):  # fmt: skip
         assert f"--{option}" in found.output
 
 
@@ -55,6 +55,7 @@ def test_help_names_every_option():
         (["--measure-from", "frozen"], "needs the arms online and frozen"),
         (["--parameters", "/nowhere/world.toml"], "cannot be read"),
         (["--arms", "best"], "--arms takes"),
+        (["--products", "0.7", "--rooms", "0.4"], "together 1 at most"),
         (["--summary", "/nowhere/summary.json"], "--summary"),
     ],
 )
@@ -102,3 +103,10 @@ def test_the_rate_is_reached_evenly():
     ramped = Options(rate=100.0, ramp_s=4.0)
     assert [ramped.rate_after(seconds) for seconds in (0, 1, 4, 99)] == [0.0, 25.0, 100.0, 100.0]
     assert Options(rate=100.0).rate_after(0) == 100.0
+
+
+def test_products_and_rooms_are_told_of_where_there_are_any():
+    assert "bought" not in describe(summary())
+    names = ("products_bought", "products_sold_out", "products_restocked", "rooms_entered", "rooms_ended")
+    told = describe(summary() | dict(zip(names, (5, 2, 1, 70, 3), strict=True)))
+    assert "5 products bought, 2 sold out, 1 came back; 70 visits of live rooms, 3 rooms ended" in told

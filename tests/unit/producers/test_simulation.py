@@ -4,18 +4,20 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from producers.behaviour import expected_reward
 from producers.feeds import Feeds, Letter
 from producers.measures import Measures, compare
-from producers.parameters import load_parameters
+from producers.parameters import SocialParameters, load_parameters
 from producers.simulation import Setup, Simulation
 from producers.studio import Studio
 from producers.versions import VersionsSeen
 from streams.codecs import Decoder, encode
 from streams.core.events import Event, EventType, Slate
 
-P = load_parameters()
+WORLD = load_parameters()
+P = structs.replace(WORLD, social=SocialParameters(0, 0, 1))  # nobody says whom it knows
 NOW = 1_700_000_000_000
 ARMS = ("online", "frozen", "popular", "random")
 HOUR_MS = 3_600_000

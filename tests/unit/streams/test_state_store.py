@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+import rocksdb
 
 from streams.core.events import EventType
 from streams.core.feedback import show
@@ -125,6 +126,19 @@ def test_what_a_read_found_is_remembered(folder):
     (folder / DAMAGED).touch()
     with pytest.raises(DamagedStore, match="come back from the changelog"):
         StateStore(folder)
+
+
+def test_a_full_disk_is_not_taken_for_damage(folder, monkeypatch):
+    open_store(folder).close()
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+
+    def full(*_):
+        raise rocksdb.errors.RocksIOError("IO error: No space left on device While appending to file: MANIFEST-000009")
+
+    monkeypatch.setattr(rocksdb, "DB", full)
+    with pytest.raises(StoreError, match="is full: make room"):
+        open_store(folder)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_a_folder_in_use_is_not_taken_for_damaged(folder):

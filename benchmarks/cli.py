@@ -104,6 +104,19 @@ def train(
 
 
 @bench_app.command()
+def compression(
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contestant.")] = 5,
+    videos: Annotated[int, typer.Option(min=100, help="Videos in the pool.")] = 20_000,
+    train: Annotated[float, typer.Option(min=5, help="Simulated seconds that the model is trained for first.")] = 60.0,
+    as_json: Json = False,
+) -> None:
+    """Size, speed and error of smaller forms of weights and of the pool's keys, beside float32."""
+    from benchmarks.compression import run
+
+    _show(run(rounds, videos, train, _say), as_json)
+
+
+@bench_app.command()
 def swap(
     swaps: Annotated[int, typer.Option(min=1, help="Versions published, one after another.")] = 5,
     rate: Annotated[float, typer.Option(min=100, help="Events per second meanwhile.")] = 5_000.0,

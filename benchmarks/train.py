@@ -45,7 +45,7 @@ def run(examples: int, rounds: int, say: Callable[[str], None]) -> dict[str, Any
     losses: dict[str, float] = {}
     for number in range(rounds):
         begun = perf_counter()
-        losses["freshloop"] = fmean(ours.train(store.catalogue, one) for one in batches(store, slots, shape, rng))
+        losses["freshloop"] = fmean(ours.run(store.catalogue, batches(store, slots, shape, rng)))
         between = perf_counter()
         losses["bare_loop"] = fmean(bare.train(one) for one in fed)
         for name, seconds in (("freshloop", between - begun), ("bare_loop", perf_counter() - between)):

@@ -34,6 +34,15 @@ class BatchShape:
         """Most distinct videos in a batch, the one that stands for "not known" included."""
         return self.rows * self.steps + self.examples + 1
 
+    @property
+    def few(self) -> int:
+        """Half as many: most batches have no more, and the step is compiled for such ones too."""
+        return self.videos // 2 + 1
+
+    def places(self, batch: Batch) -> int:
+        """Return for how many videos a batch is padded, the one for "not known" included."""
+        return self.few if len(batch.videos) < self.few else self.videos
+
 
 @dataclass(frozen=True)
 class Batch:

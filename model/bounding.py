@@ -65,8 +65,33 @@ class Inputs(NamedTuple):
     users: Tensor
 
 
+def quick_norms(passed: Passed, given: Inputs, step_video: Tensor, row: Tensor, video: Tensor) -> Tensor:
+    """Return at least the norms [B] of the windows' gradients: sums of the norms of what each place adds to a layer."""
+    windows, shown, users = step_video.shape[1], tf.gather(given.vectors, video), given.users
+
+    def by_window(values: Tensor) -> Tensor:
+        return tf.math.unsorted_segment_sum(values, row, windows)
+
+    def layer(inputs: Tensor, passed: Tensor) -> Tensor:
+        return _root((_squares(inputs) + 1.0) * _squares(passed))
+
+    gru = tf.reduce_sum(layer(given.inputs, passed.projected), axis=0) ** 2
+    gru += tf.reduce_sum(layer(given.hidden, passed.products), axis=0) ** 2
+    alike = (_squares(users) + 1.0) * (_squares(shown) + 1.0) + 1.0
+    judged = by_window(layer(given.read, passed.raw)) ** 2 + by_window(tf.abs(passed.logits) * _root(alike)) ** 2
+    sizes = _squares(given.content) + 2.0  # a bias, and a row of the video's own
+    parts = []
+    for place, through in ((step_video, passed.stepped), (video, passed.shown)):
+        raw, reached = _raw(given, place, through)
+        parts.append((_root(tf.gather(sizes, place) * _squares(raw)), reached))
+    (by_steps, rows_by_steps), (by_examples, rows_by_examples) = parts
+    tower = tf.reduce_sum(by_steps, axis=0) + by_window(by_examples)
+    rows = tf.reduce_sum(rows_by_steps, axis=0) + by_window(rows_by_examples)
+    return _root(gru + judged + tower**2 + rows**2 + _squares(passed.start))
+
+
 def window_norms(passed: Passed, given: Inputs, step_video: Tensor, row: Tensor, video: Tensor) -> Tensor:
-    """Return at least the norms [B] of the windows' gradients, by all weights and table rows together.
+    """Return what `quick_norms` does, nearer to the norms and at some cost: this one is for training with noise.
 
     Exact but for two triangle inequalities: between a window's steps and its examples where both reach a video's
     vector, and between all of them where they reach rows of authors, tags and music.
@@ -101,11 +126,16 @@ def shares(norms: Tensor, owner: Tensor, most: float) -> Tensor:
 
 def _tower(given: Inputs, video: Tensor, passed: Tensor) -> tuple[Tensor, Tensor]:
     """Return pair terms [..., K, K] of K uses of videos, and norms [..., K] of what reaches table rows of content."""
+    raw, reached = _raw(given, video, passed)
+    alike = _gram(tf.gather(given.content, video)) + 1.0 + _same(video)
+    return alike * _gram(raw), reached
+
+
+def _raw(given: Inputs, video: Tensor, passed: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what passes a video vector's tanh [..., E], and the norms [...] of what reaches rows of content."""
     vectors = tf.gather(given.vectors, video)
     raw = passed * (1.0 - vectors * vectors) * tf.cast(video > 0, tf.float32)[..., None]
-    alike = _gram(tf.gather(given.content, video)) + 1.0 + _same(video)
-    reached = tf.tensordot(raw, given.kernel[: given.tabled], axes=[[-1], [1]])
-    return alike * _gram(raw), tf.norm(reached, axis=-1)
+    return raw, _root(_squares(tf.tensordot(raw, given.kernel[: given.tabled], axes=[[-1], [1]])))
 
 
 def _pairs(inputs: Tensor, passed: Tensor) -> Tensor:
@@ -123,6 +153,10 @@ def _gram(rows: Tensor) -> Tensor:
 
 def _same(values: Tensor) -> Tensor:
     return tf.cast(values[..., :, None] == values[..., None, :], tf.float32)
+
+
+def _squares(rows: Tensor) -> Tensor:
+    return tf.reduce_sum(rows * rows, axis=-1)
 
 
 def _root(squares: Tensor) -> Tensor:

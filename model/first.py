@@ -47,7 +47,7 @@ def _mean(rows: Floats, found: Ints) -> Floats:
 
 
 @dataclass(frozen=True)
-class Places:
+class Profiles:
     """Rows [B, K] of the keys of a batch's windows, -1 where there is none."""
 
     rows: Ints
@@ -65,18 +65,18 @@ class FirstStates:
     def __init__(self, table: Table) -> None:
         self.table = table
 
-    def places(self, batch: Batch, grow: bool) -> Places:
+    def places(self, batch: Batch, grow: bool) -> Profiles:
         """Find the rows of a batch's profiles; `grow` gives rows to keys that enough users have."""
         if grow:
             self.table.find(batch.shared, True)
-        return Places(self.table.find(batch.profile.ravel(), False).reshape(batch.profile.shape))
+        return Profiles(self.table.find(batch.profile.ravel(), False).reshape(batch.profile.shape))
 
-    def start(self, places: Places) -> Floats:
+    def start(self, places: Profiles) -> Floats:
         """Return what goes through the tanh [B, H]."""
         rows = self.table.take(places.rows.ravel()).reshape(*places.rows.shape, self.table.width)
         return _mean(rows, places.rows)
 
-    def update(self, places: Places, gradient: Floats, step: int, warmth: float) -> None:
+    def update(self, places: Profiles, gradient: Floats, step: int, warmth: float) -> None:
         """Apply the gradient of `start` [B, H] to the rows it came from."""
         each = np.repeat(gradient / places.count[:, None], places.rows.shape[1], axis=0)
         self.table.update(places.rows.ravel(), each, step, warmth)

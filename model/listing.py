@@ -123,7 +123,7 @@ def details(registry: Registry, number: int, frozen_after: int) -> Table:
     manifest = _manifest(registry, number)
     found, config = manifest.evaluation, manifest.config
     offsets = sorted(manifest.trained_through_offsets.items())
-    size = f"{manifest.bytes:,} bytes in {manifest.chunks} chunks, SHA-256 {manifest.sha256}"
+    size = f"{manifest.bytes:,} bytes of {manifest.form} in {manifest.chunks} chunks, SHA-256 {manifest.sha256}"
     interval, privacy = found.interval, manifest.privacy
     rows = [
         ("version", f"{number} of {registry.name}"),

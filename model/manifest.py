@@ -7,7 +7,7 @@ last value of a key.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -19,6 +19,7 @@ from streams.core.events import Record, Word
 
 Count = Annotated[int, Meta(ge=0)]
 Sha256 = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")]
+Form = Literal["float32", "float16", "int8"]
 MAX_REASON = 300
 Why = Annotated[str, Meta(max_length=MAX_REASON)]
 
@@ -50,6 +51,7 @@ class Manifest(Record, frozen=True):
       parent: the version that this one was fine-tuned from.
       features: names of the behaviour inputs, in order.
       sha256, chunks, bytes: of the whole weights. These and `features` are filled in by `model.publish.records`.
+      form: of the weights on the wire (`model.forms`); every reader widens them to the same float32.
       trained_through: feedback records learned from, over all partitions.
       trained_through_offsets: by partition of `feedback`, the first offset that was not learned from.
       erased: users erased before this version; nothing of theirs is among what it was trained on since then, though
@@ -74,6 +76,7 @@ class Manifest(Record, frozen=True):
     sha256: Sha256 = ""
     chunks: Annotated[int, Meta(ge=0, le=4096)] = 0
     bytes: Count = 0
+    form: Form = "float32"
     erased: Count = 0
     erased_through: Count = 0
     signature: Sha256 = ""

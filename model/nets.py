@@ -6,21 +6,23 @@ Dense weights and their Adam moments are `tf.Variable`s inside the step; table r
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from model.batches import Batch, BatchShape, empty
-from model.bounding import Inputs, Passed, shares, window_norms
+from model.bounding import Inputs, Passed, quick_norms, shares, window_norms
 from model.catalogue import Catalogue
 from model.config import ModelConfig
-from model.first import FirstStates
+from model.first import FirstStates, Profiles
 from model.modalities import inputs
 from model.recurrence import unroll
-from model.tables import BETA1, BETA2, EPSILON, Table, Tables
+from model.tables import BETA1, BETA2, EPSILON, Places, Table, Tables
 from model.weights import OPTIONAL, Weights
 from streams.core.ports import Floats
 
@@ -79,6 +81,16 @@ class NetOptions:
         return FirstStates(Table(hidden, 0.0, rates, self.decay, self.most_rows))
 
 
+class Placed(NamedTuple):
+    """A batch with its rows in the tables, what of its videos is `kept` [U, 1] by dropout, and its `media` [U, M]."""
+
+    batch: Batch
+    videos: Places
+    profiles: Profiles
+    kept: Floats
+    media: Floats
+
+
 class Net:
     """Weights with their optimiser state, as one thing that learns.
 
@@ -118,7 +130,9 @@ class Net:
     def compile(self) -> None:
         """Compile both functions now rather than in the first round. Weights must be loaded, and again afterwards."""
         nothing = Catalogue()
-        self.train(nothing, empty(self.shape))
+        nothing.index("-")
+        for videos in (self.shape.few, self.shape.videos):
+            self.train(nothing, replace(empty(self.shape), videos=np.zeros(videos - 1, np.int64)))
         self.logits(nothing, empty(self.shape))
 
     def export(self) -> Weights:
@@ -169,25 +183,57 @@ class Net:
         Args:
           warmth: multiplies every step size.
         """
-        self.steps += 1
-        size, private = self.shape.videos, self.options.noise > 0
+        (loss,) = self.run(catalogue, [batch], lambda at: warmth)
+        return loss
+
+    def run(
+        self, catalogue: Catalogue, batches: Iterable[Batch], warmth: Callable[[int], float] = lambda at: 1.0
+    ) -> Iterator[float]:
+        """Take a step on each batch; yield what `train` returns. The next batch is made while TensorFlow computes.
+
+        Args:
+          warmth: of the step on batch number `at`.
+        """
+        with ThreadPoolExecutor(1) as beside:
+            coming = (self._placed(catalogue, batch) for batch in batches)
+            placed, at = next(coming, None), 0
+            while placed is not None:
+                begun = beside.submit(self._train, *self._given(catalogue, placed, warmth(at)))
+                following = next(coming, None)
+                loss, *gradients = begun.result()
+                self._learn(placed, [one.numpy() for one in gradients], warmth(at))
+                yield float(loss)
+                placed, at = following, at + 1
+
+    def _placed(self, catalogue: Catalogue, batch: Batch) -> Placed:
+        private = self.options.noise > 0
         if private:
             self._grow(catalogue)
-        places = self.tables.places(catalogue, batch, grow=not private)
-        told = self.profiles.places(batch, grow=not private)
-        content = self.tables.content(catalogue, batch, places, size)
-        kept = (self._rng.random((size, 1)) >= self.options.dropout).astype(np.float32)
-        residuals = self.tables.residuals(places, size) * kept
-        media = self._media(catalogue, batch, self.options.media_dropout)
+        kept = (self._rng.random((self.shape.places(batch), 1)) >= self.options.dropout).astype(np.float32)
+        media = self._media(catalogue, batch, len(kept), self.options.media_dropout)
+        videos = self.tables.places(catalogue, batch, grow=not private)
+        return Placed(batch, videos, self.profiles.places(batch, grow=not private), kept, media)
+
+    def _given(self, catalogue: Catalogue, placed: Placed, warmth: float) -> list[Tensor]:
+        """Return what the compiled step takes; rows are read now, with all that was learned before."""
+        batch, size = placed.batch, len(placed.kept)
+        self.steps += 1
+        content = self.tables.content(catalogue, batch, placed.videos, size)
+        residuals = self.tables.residuals(placed.videos, size) * placed.kept
         seed = self._rng.integers(0, 2**31, 2, np.int32)
         pace = self.options.rate * warmth / (1.0 - BETA1**self.steps), (1.0 - BETA2**self.steps) ** -0.5
-        shown = (content, residuals, media, self.profiles.start(told), *_arrays(batch))
-        given = (*shown, batch.label, batch.weight, batch.owner, seed, *map(np.float32, pace))
-        loss, for_content, for_residuals, for_start = self._train(*map(tf.constant, given))
-        if not private:
-            self.tables.update(places, for_content.numpy(), for_residuals.numpy() * kept, self.steps, warmth)
-            self.profiles.update(told, for_start.numpy(), self.steps, warmth)
-        return float(loss)
+        whole = (batch.step_video, batch.row, batch.time, batch.video, batch.owner, seed)
+        parts = (batch.label, batch.weight, np.array(pace, np.float32))
+        packed = (np.concatenate([one.ravel() for one in some]) for some in (whole, parts))  # each costs its passing on
+        start = self.profiles.start(placed.profiles)
+        return [tf.constant(one) for one in (content, residuals, placed.media, start, batch.behaviour, *packed)]
+
+    def _learn(self, placed: Placed, gradients: list[Floats], warmth: float) -> None:
+        """Move the rows that a batch came from."""
+        if not self.options.noise:
+            for_content, for_residuals, for_start = gradients
+            self.tables.update(placed.videos, for_content, for_residuals * placed.kept, self.steps, warmth)
+            self.profiles.update(placed.profiles, for_start, self.steps, warmth)
 
     def _grow(self, catalogue: Catalogue) -> None:
         """Give rows to what every known video has, so that none tells by being there what was watched."""
@@ -202,13 +248,16 @@ class Net:
         places = self.tables.places(catalogue, batch, grow=False)
         content = self.tables.content(catalogue, batch, places, self.shape.videos)
         residuals = self.tables.residuals(places, self.shape.videos)
-        media, start = self._media(catalogue, batch), self.profiles.start(self.profiles.places(batch, grow=False))
+        media, start = (
+            self._media(catalogue, batch, self.shape.videos),
+            self.profiles.start(self.profiles.places(batch, grow=False)),
+        )
         found: Floats = self._score(*map(tf.constant, (content, residuals, media, start, *_arrays(batch)))).numpy()
         return found[: len(batch.slots)]
 
-    def _media(self, catalogue: Catalogue, batch: Batch, dropout: float = 0.0) -> Floats:
+    def _media(self, catalogue: Catalogue, batch: Batch, size: int, dropout: float = 0.0) -> Floats:
         """Return media inputs [U, M], laid out as content; zeros where no video is."""
-        out = np.zeros((self.shape.videos, self.config.media_size), np.float32)
+        out = np.zeros((size, self.config.media_size), np.float32)
         if self.config.media:
             present = catalogue.present[batch.videos]
             if dropout:
@@ -232,7 +281,7 @@ class Net:
         raw = content @ dense["video.kernel"] + dense["video.bias"] + residuals[:, : self.config.embedding_size]
         if self.config.media:
             raw += media @ dense["media.kernel"]
-        return tf.tanh(raw) * tf.constant([[0.0]] + [[1.0]] * (self.shape.videos - 1))
+        return tf.tanh(raw) * tf.constant([[0.0]] + [[1.0]] * (content.shape[0] - 1))
 
     def _biases(self, residuals: Tensor, video: Tensor) -> Tensor:
         """Return the own biases [N] of shown videos."""
@@ -290,7 +339,7 @@ class Net:
             steps, facts = tf.concat([stepped, behaviour], axis=2), tf.concat([content, media], axis=1)
             kernel, tabled = self._dense["video.kernel"], 3 * self.config.category_size
             given = Inputs(facts, kernel, tabled, vectors, steps, states[:-1], read, users)
-            norms = window_norms(passed, given, step_video, row, video)
+            norms = (window_norms if self.options.noise else quick_norms)(passed, given, step_video, row, video)
             passed = passed.scaled(shares(norms, owner, self.options.user_clip), row)
         # The gradient of this is the sum of what the windows pass back, as bounded: every factor of it that is not a
         # weight is held still, so each weight gets the product of its layer's input and what its output was passed.
@@ -312,9 +361,16 @@ class Net:
         self, content: Tensor, residuals: Tensor, media: Tensor, start: Tensor, *rest: Tensor
     ) -> tuple[Tensor, ...]:
         """Move the dense weights by a step; return the loss, and gradients of `content`, `residuals` and `start`."""
-        *arrays, seed, rate, spread = rest
+        behaviour, whole, parts = rest
+        steps, rows, _ = behaviour.shape
+        examples = (parts.shape[0] - 2) // 2
+        sizes = [steps * rows, *3 * [examples], rows, 2]
+        step_video, row, time, video, owner, seed = tf.split(whole, sizes)
+        label, weight, pace = tf.split(parts, [examples, examples, 2])
+        step_video = tf.reshape(step_video, [steps, rows])
+        arrays = (step_video, behaviour, row, time, video, label, weight, owner)
         loss, found = self._gradients(content, residuals, media, start, *arrays)
-        total = tf.maximum(tf.reduce_sum(arrays[6]), 1.0)  # of the weights of the examples
+        total = tf.maximum(tf.reduce_sum(weight), 1.0)  # of the weights of the examples
         gradients, inputs = found[:-3], found[-3:]
         if self.options.noise:
             gradients = self._noised(gradients, seed)
@@ -324,8 +380,8 @@ class Net:
             first, second = self._moments[name]
             first.assign(BETA1 * first + (1 - BETA1) * gradient)
             second.assign(BETA2 * second + (1 - BETA2) * gradient * gradient)
-            pace = rate * (self.options.media_rate if name == "media.kernel" else 1.0)
-            self._dense[name].assign_sub(pace * first / (tf.sqrt(second) * spread + EPSILON))
+            rate = pace[0] * (self.options.media_rate if name == "media.kernel" else 1.0)
+            self._dense[name].assign_sub(rate * first / (tf.sqrt(second) * pace[1] + EPSILON))
         return loss / total, *(one / total for one in inputs)
 
     def _noised(self, gradients: list[Tensor], seed: Tensor) -> list[Tensor]:

@@ -6,6 +6,7 @@ the trainer reads back what it sent.
 
 from __future__ import annotations
 
+from model.forms import packed
 from model.manifest import Manifest
 from model.publish import Piece, kept_versions, records, tombstones
 from model.registry import Registry
@@ -40,7 +41,7 @@ class Outbox:
 
     def publish(self, manifest: Manifest, weights: Weights, current: Piece) -> None:
         """Publish a version, then the record that puts it into service or on trial."""
-        deliver(self._producer, self._topic, records(manifest, to_bytes(weights), self._key))
+        deliver(self._producer, self._topic, records(manifest, to_bytes(packed(weights, manifest.form)), self._key))
         self.name(current)
 
     def name(self, current: Piece) -> None:

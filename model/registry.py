@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from model.config import ModelConfig
+from model.forms import widened
 from model.manifest import (
     ChunkKey,
     Current,
@@ -285,6 +286,6 @@ def _build(manifest: Manifest, pieces: dict[int, bytes]) -> Version:
     found = sha256(value)
     if found != manifest.sha256:
         raise WeightsError("hash", f"SHA-256 is {found[:12]}, the manifest says {manifest.sha256[:12] or 'nothing'}")
-    weights = from_bytes(value)
+    weights = widened(from_bytes(value))
     check(weights, manifest.config)
     return Version(manifest, weights)

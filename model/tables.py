@@ -6,6 +6,7 @@ of a batch go in as inputs, their gradients come out, and Adam is applied here, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,12 +45,12 @@ class Table:
     def __len__(self) -> int:
         return len(self._row_of)
 
-    def find(self, keys: Ints, grow: bool, start: Floats | None = None) -> Ints:
+    def find(self, keys: Ints, grow: bool, start: Callable[[], Floats] | None = None) -> Ints:
         """Return rows of keys [n], -1 where there is none (key 0 never has one).
 
         Args:
           grow: give rows to new keys.
-          start: [n, W] added to the first value of a new row, as the mean over its places in `keys`.
+          start: gives [n, W], added to the first value of a new row, as the mean over its places in `keys`.
         """
         get, real = self._row_of.get, keys != 0
         found = np.full(len(keys), -1, np.int64)
@@ -59,14 +60,16 @@ class Table:
             first = self._add(unique)
             if start is not None:
                 total = np.zeros((len(unique), self.width), np.float32)
-                np.add.at(total, where, start[missing])
+                np.add.at(total, where, start()[missing])
                 self._space[first : first + len(unique)] += total / np.bincount(where)[:, None]
             return self.find(keys, False)
         return found
 
     def take(self, rows: Ints) -> Floats:
         """Return rows [n, W]; zeros for -1."""
-        return np.where((rows >= 0)[:, None], self._space[rows], np.float32(0.0))
+        found: Floats = self._space[rows]
+        found[rows < 0] = 0.0
+        return found
 
     def update(self, rows: Ints, gradients: Floats, step: int, warmth: float) -> None:
         """Apply one Adam step to `rows` [n], which may repeat or be -1, from gradients [n, W].
@@ -160,7 +163,11 @@ class Tables:
         found = catalogue.features[batch.videos]
         tags = self.tag.find(found["tags"].ravel(), grow).reshape(found["tags"].shape)
         total = np.maximum(found["tag_total"], 1).astype(np.float32)
-        about = self._mean_tags(tags, total) if grow else None  # who and what goes with a topic starts near it
+
+        def about() -> Floats:
+            return self._mean_tags(tags, total)
+
+        # who and what goes with a topic starts near it
         return Places(
             author=self.author.find(found["author"], grow, about),
             music=self.music.find(found["music"], grow, about),
@@ -171,8 +178,7 @@ class Tables:
 
     def content(self, catalogue: Catalogue, batch: Batch, places: Places, size: int) -> Floats:
         """Return content inputs [size, C]; row 0 and those beyond the batch's videos are zeros."""
-        mean = self.tag.take(places.tags.ravel()).reshape(*places.tags.shape, self.tag.width).sum(axis=1)
-        mean /= places.tag_total[:, None]
+        mean = self._mean_tags(places.tags, places.tag_total)
         parts = [
             self.author.take(places.author),
             mean,
@@ -184,8 +190,11 @@ class Tables:
         return out
 
     def _mean_tags(self, tags: Ints, total: Floats) -> Floats:
-        rows = self.tag.take(tags.ravel()).reshape(*tags.shape, self.tag.width)
-        mean: Floats = rows.sum(axis=1) / total[:, None]
+        mean = np.zeros((len(tags), self.tag.width), np.float32)
+        for column in tags.T:
+            there = np.flatnonzero(column >= 0)
+            mean[there] += self.tag.take(column[there])
+        mean /= total[:, None]
         return mean
 
     def residuals(self, places: Places, size: int) -> Floats:
@@ -200,6 +209,7 @@ class Tables:
         content, residuals = content[1 : used + 1], residuals[1 : used + 1]
         tags = content[:, width : 2 * width] / places.tag_total[:, None]
         self.author.update(places.author, content[:, :width], step, warmth)
-        self.tag.update(places.tags.ravel(), np.repeat(tags, places.tags.shape[1], axis=0), step, warmth)
+        video, place = np.nonzero(places.tags >= 0)
+        self.tag.update(places.tags[video, place], tags[video], step, warmth)
         self.music.update(places.music, content[:, 2 * width : 3 * width], step, warmth)
         self.video.update(places.video, residuals, step, warmth)

@@ -157,13 +157,18 @@ class Learner:
             found = [batch for _ in range(self.options.passes) for batch in self._pass(new)]
             self.spent = None if found else self.spent
         total, trained = 0.0, 0
-        for at, batch in enumerate(found):
-            if self.stopping():
-                raise RoundAbandoned
-            warmth = 1.0 - (1.0 - self.options.coolest) * at / len(found)
-            total += self.net.train(self.store.catalogue, batch, warmth) * len(batch.slots)
+        cooling = (1.0 - self.options.coolest) / max(len(found), 1)
+        losses = self.net.run(self.store.catalogue, self._going_on(found), lambda at: 1.0 - cooling * at)
+        for batch, loss in zip(found, losses, strict=True):
+            total += loss * len(batch.slots)
             trained += len(batch.slots)
         return total / max(trained, 1), trained, len(found)
+
+    def _going_on(self, found: list[Batch]) -> Iterator[Batch]:
+        for batch in found:
+            if self.stopping():
+                raise RoundAbandoned
+            yield batch
 
     def _pass(self, new: Ints) -> Iterator[Batch]:
         old = self.store.replay(int(self.options.replay * len(new)), self.rng)

@@ -271,6 +271,7 @@ class Trainer:
             trained_through_ms=through.time_ms,
             created_ms=self._clock.now_ms(),
             privacy=self._privacy(),
+            form=self._settings.serving_form,
             evaluation=Evaluation(
                 accepted=verdict.accepted,
                 reason=verdict.reason,

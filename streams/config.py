@@ -192,6 +192,9 @@ class Settings(BaseSettings):
     noise: Annotated[float, Field(ge=0)] = Field(
         0.0, description="Standard deviation of noise in training, in units of user_clip; 0 adds none (see privacy)."
     )
+    serving_form: Literal["float32", "float16", "int8"] = Field(
+        "float32", description="Form in which versions are published; all workers compute with the same float32 of it."
+    )
     privacy_delta: Annotated[float, Field(gt=0, lt=1)] = Field(
         1e-6, description="Delta of the epsilon in manifests, where there is noise; below one in the number of users."
     )

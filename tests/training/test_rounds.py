@@ -129,20 +129,21 @@ def test_a_poisoned_stretch_is_refused_though_what_was_held_back_is_poisoned_too
 def test_what_is_reserved_is_never_trained_on(net, world):
     found = learner(net("interaction"), world, records=1500, options=RoundOptions(passes=1, user_share=1.0))
     gone_through = []
-    train = found.net.train
+    run = found.net.run
 
-    def watched(catalogue, batch, warmth):
-        gone_through.extend(batch.slots)
-        return train(catalogue, batch, warmth)
+    def watched(catalogue, batches, warmth):
+        found = list(batches)
+        gone_through.extend(slot for batch in found for slot in batch.slots)
+        return run(catalogue, found, warmth)
 
-    found.net.train = watched
+    found.net.run = watched
     try:
         for _ in range(2):
             assert found.round().verdict.accepted
             for record in world.exposures(500):
                 found.store.add(record)
     finally:
-        del found.net.train
+        del found.net.run
     assert len(set(gone_through)) > 1000
     assert not found.store.reserved[gone_through].any()
     assert found.store.reserved[found.store.anchors(1000)].all()

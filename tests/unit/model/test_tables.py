@@ -46,9 +46,10 @@ def test_a_new_row_depends_on_its_key_alone():
 def test_a_new_row_starts_at_the_mean_of_what_it_goes_with():
     table = made(scale=0.0)
     start = np.array([[1, 0, 0], [0, 2, 0], [3, 0, 0]], np.float32)
-    found = table.find(keys("a", "b", "a"), grow=True, start=start)
+    found = table.find(keys("a", "b", "a"), grow=True, start=lambda: start)
     assert table.take(found).tolist() == [[2, 0, 0], [0, 2, 0], [2, 0, 0]]
-    assert table.take(table.find(keys("a"), grow=True, start=start[:1])).tolist() == [[2, 0, 0]]  # no longer new
+    # no longer new
+    assert table.take(table.find(keys("a"), grow=True, start=lambda: start[:1])).tolist() == [[2, 0, 0]]
 
 
 def test_a_step_moves_the_rows_of_the_batch_against_their_summed_gradient():

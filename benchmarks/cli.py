@@ -130,6 +130,54 @@ def swap(
 
 
 @bench_app.command()
+def freshness(
+    source: Annotated[str, typer.Option(help="kuairand, simulator, or both comma-separated.")] = "kuairand,simulator",
+    days: Annotated[float, typer.Option(min=0.01, help="kuairand: days of the stream, from its first event.")] = 2.0,
+    every: Annotated[int, typer.Option(min=1, help="kuairand: of the targets every so many are judged.")] = 2,
+    seconds: Annotated[float, typer.Option(min=30, help="simulator: simulated time.")] = 720.0,
+    rate: Annotated[float, typer.Option(min=1, help="simulator: events per second of each arm.")] = 100.0,
+    viewers: Annotated[int, typer.Option(min=10, help="simulator: viewers of each arm.")] = 1000,
+    drift: Annotated[float, typer.Option(min=0, help="simulator: how fast tastes turn, in rad per hour.")] = 6.0,
+    seeds: Annotated[str, typer.Option(help="Comma-separated.")] = "1",
+    out: Annotated[Path | None, typer.Option(help="JSON lines; what stands there already is not run again.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="SVG that is written.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What freshness is worth: states and weights seen at once, or only at boundaries of 10 s to a day, or never."""
+    from model.trainer_cli import quiet_tensorflow
+
+    quiet_tensorflow()
+    from benchmarks.freshness import LogRun, LoopRun, run
+
+    kinds: dict[str, LogRun | LoopRun] = {
+        "kuairand": LogRun(days, every), "simulator": LoopRun(seconds, rate, viewers, drift)
+    }  # fmt: skip
+    if unknown := [name for name in source.split(",") if name not in kinds]:
+        raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(kinds)}", param_hint="--source")
+    chosen = [kinds[name] for name in source.split(",")]
+    _show(run(chosen, [int(seed) for seed in seeds.split(",")], out, picture, _say), as_json)
+
+
+@bench_app.command()
+def rebuild(
+    counts: Annotated[str, typer.Option(help="Recent events, comma-separated.")] = "8,12,16,20,32,64,128",
+    seconds: Annotated[float, typer.Option(min=30, help="Simulated time.")] = 240.0,
+    rate: Annotated[float, typer.Option(min=1, help="Events per second.")] = 1200.0,
+    viewers: Annotated[int, typer.Option(min=10, help="Viewers.")] = 700,
+    drift: Annotated[float, typer.Option(min=0, help="How fast tastes turn, in rad per hour.")] = 0.25,
+    seed: Annotated[int, typer.Option(min=0, help="Of the simulated world.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """How far a state made anew from the last N events is from that of a full replay, and what it costs in ranks."""
+    from model.trainer_cli import quiet_tensorflow
+
+    quiet_tensorflow()
+    from benchmarks.rebuild import run
+
+    _show(run([int(count) for count in counts.split(",")], seconds, rate, viewers, drift, seed, _say), as_json)
+
+
+@bench_app.command()
 def content(
     seeds: Annotated[str, typer.Option(help="Seeds of the simulated world, comma-separated.")] = "1,2,3",
     variants: Annotated[str, typer.Option(help="What the model may see, comma-separated.")] = VARIANTS,

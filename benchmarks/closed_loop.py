@@ -71,9 +71,8 @@ class ClosedLoop:
     ) -> None:
         self.settings, self.options, self.learner = settings, options, learner
         self.pool = make_pool(settings)
-        config = step_config(settings)
         self.activity = Activity(4 * options.viewers)
-        self.partition = Partition(0, config, self.pool, Social(config.lifts, self.pool, self.activity))
+        self.partition = self._partition()
         self.rewards = Rewards()
         parameters = load_parameters() if parameters is None else parameters
         if options.social != (0, 0):
@@ -98,6 +97,10 @@ class ClosedLoop:
         self._posted: list[tuple[int, dict[bytes, Letter]]] = []
         self.versions = 0
         self.log: list[dict[str, Any]] = []
+
+    def _partition(self, kind: type[Partition] = Partition) -> Partition:
+        config = step_config(self.settings)
+        return kind(0, config, self.pool, Social(config.lifts, self.pool, self.activity))
 
     def _setup(self, arms: tuple[str, ...]) -> Setup:
         settings, options = self.settings, self.options
@@ -124,6 +127,10 @@ class ClosedLoop:
     def scorer(self, arm: str) -> Scorer:
         """Return what serves an arm."""
         return self.frozen if arm == "frozen" and self.frozen is not None else self.online
+
+    def kept(self) -> set[int]:
+        """Return the versions that serve some arm."""
+        return {self.online.version} | ({self.frozen.version} if self.frozen else set())
 
     def _apply(self, events: list[Any]) -> None:
         batch = [(self.offset + place, self.now, event) for place, event in enumerate(events)]
@@ -162,8 +169,7 @@ class ClosedLoop:
             self.online = self._serves.pop(0)[1]
             if self.frozen is None and self.online.trained_through >= self.settings.frozen_after:
                 self.frozen = self.online
-            kept = {self.online.version} | ({self.frozen.version} if self.frozen else set())
-            self.pool.forget_scorers(kept)
+            self.pool.forget_scorers(self.kept())
         waiting = len(self.learner.store.fresh)
         if waiting < self.settings.train_minimum or self._serves:
             return
@@ -177,6 +183,13 @@ class ClosedLoop:
             self.versions += 1
             scorer = NumpyScorer(done.weights, model_config(self.settings), self.versions, done.through)
             self._serves.append((self.now + LEARNING_MS, scorer))
+
+
+def drifting(rad_per_hour: float) -> Parameters:
+    """Return the simulator's parameters with tastes that turn so fast."""
+    parameters = load_parameters()
+    viewers = structs.replace(parameters.viewers, drift_rad_per_hour=rad_per_hour)
+    return structs.replace(parameters, viewers=viewers)
 
 
 def make_learner(settings: Settings, round_options: RoundOptions, net_options: Any) -> Learner:

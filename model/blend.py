@@ -8,6 +8,7 @@ them is paired.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +62,12 @@ class LinearScorer:
         """Spread [F] of each feature over the items, with a floor."""
         return np.maximum(self._spread, self._floor)
 
+    def held(self) -> LinearScorer:
+        """Return a copy that scores as this one does now, and must not learn."""
+        other = copy(self)
+        other.weights, other._spread = self.weights.copy(), self._spread.copy()
+        return other
+
     def scores(self, features: Floats) -> Floats:
         """Return scores [N] from features [F, N]."""
         result: Floats = (self.weights / self.scale).astype(np.float32) @ features
@@ -108,6 +115,17 @@ class Network:
         self._first = {name: np.zeros_like(value) for name, value in self.parameters.items()}
         self._second = {name: np.zeros_like(value) for name, value in self.parameters.items()}
         self._steps = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps of learning so far."""
+        return self._steps
+
+    def held(self) -> Network:
+        """Return a copy that scores as this one does now, and must not learn."""
+        other = copy(self)
+        other.parameters = {name: value.copy() for name, value in self.parameters.items()}
+        return other
 
     def scores(self, features: Floats, context: Floats) -> Floats:
         """Return scores [B, N] of features [B, N, F] with context [B, C]."""
@@ -208,6 +226,13 @@ class Blend:
         self._rng = np.random.default_rng(seed + 1)
         self._fresh = 0
         self._scales: tuple[Floats, Floats, Floats, Floats] | None = None
+
+    def held(self, *names: str) -> Blend:
+        """Return a copy with some of the networks that scores as this one does now, and must not learn."""
+        other = copy(self)
+        other.linear = self.linear.held()
+        other.networks = {name: self.networks[name].held() for name in names}
+        return other
 
     def scores(
         self, table: Floats, context: Floats, hidden: Sequence[int], extra: Floats | None = None

@@ -112,7 +112,7 @@ def evaluate(
                 raise ConfigError("the format interactions needs a file; name it with --warm")
             data = datasets.interactions(warm, stream or [], names, warm_events, not repeats)
         else:
-            data = _known(log_format, warm, features, stream or [])
+            data = known(log_format, warm, features, stream or [])
         if data.damaged:
             print(f"freshloop: {data.damaged} damaged lines are left out", file=sys.stderr)
         quiet_tensorflow()
@@ -170,7 +170,8 @@ def _run_cold(
         raise ConfigError(f"nothing can be judged: {error}") from None
 
 
-def _known(log_format: Format, warm: Path | None, features: Path | None, streams: list[Path]) -> Dataset:
+def known(log_format: Format, warm: Path | None, features: Path | None, streams: list[Path]) -> Dataset:
+    """Read a log of one of the two known formats; what is not named comes from the data folder."""
     folder = load_settings().data
     if log_format is Format.KUAIRAND:
         home = folder / "kuairand"

@@ -7,7 +7,7 @@ and the surface, and nothing of what will be shown.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,10 +133,11 @@ class Inputs:
         self.logs = np.array([name in counts for name in self.names])
         self.context_names = (*CONTEXT, *(f"surface_{one}" for one in SURFACES)) if surfaces else CONTEXT
         self.size = 0
-        self._grow(size)
+        self.grow(size)
         self._table: Floats = np.zeros((len(self.names), size), np.float32)
 
-    def _grow(self, size: int) -> None:
+    def grow(self, size: int) -> None:
+        """Make room for `size` items."""
         self.size = max(self.size, size)
         for counts in (self.exposures, self.positives, *self._by_surface.values()):
             counts.grow(size)
@@ -170,14 +171,18 @@ class Inputs:
 
     # Reading
 
-    def features(self, request: Request) -> tuple[Floats, Floats]:
-        """Return the features [F, N] of all items for a request, and its context [C]. The table is used again."""
+    def features(self, request: Request, histories: Mapping[int, History] | None = None) -> tuple[Floats, Floats]:
+        """Return the features [F, N] of all items for a request, and its context [C]. The table is used again.
+
+        Args:
+          histories: of users, in place of those that are counted here.
+        """
         if self._table.shape[1] < self.size:
             self._table = np.zeros((len(self.names), self.size), np.float32)
         size, table = self.size, self._table
         now = self.learned_ms if self.held else float(request.time_ms)
         self._item_features(now, request.surface, table)
-        history = self.histories.get(request.user)
+        history = (self.histories if histories is None else histories).get(request.user)
         rest = table[self._plain - self._signals : self._plain]
         rest[:] = 0.0
         if history is not None and history.items:
@@ -256,14 +261,14 @@ class Inputs:
     def step(self, event: Exposure) -> None:
         """Advance the user's own state alone."""
         if event.item >= self.size:
-            self._grow(event.item + 1)
+            self.grow(event.item + 1)
         self.histories[event.user].add(event.item, event.positive, event.time_ms)
 
     def observe(self, event: Exposure) -> None:
         """Take in an event: everything that is counted, then the user's state."""
         item, positive, time_ms, surface = event.item, event.positive, event.time_ms, event.surface
         if item >= self.size:
-            self._grow(item + 1)
+            self.grow(item + 1)
         history = self.histories[event.user]
         self.exposures.add(item, time_ms)
         if positive:
@@ -311,7 +316,7 @@ class Inputs:
         """
         if not len(log):
             return
-        self._grow(int(log.item.max()) + 1)
+        self.grow(int(log.item.max()) + 1)
         weights = np.ones(len(log))
         times = log.time_ms.astype(np.float64)
         self.exposures.add_many(log.item, times, weights)

@@ -60,12 +60,12 @@ class Recommender:
             config.signals, data.content, data.catalogue, start, surfaces and data.surfaces, not data.filter_seen
         )
         self.filter_seen = data.filter_seen
-        self._candidates: Candidates | None = None
+        self.candidates: Candidates | None = None  # of the newest scores, until the event is observed
         self._exposure: Floats | None = None
         known = config.outcomes and bool(data.content.tags)  # a log of clicks alone has no outcome to predict
         self.views = ViewModel(config.views, data.content, self.inputs.surfaces, seed) if known else None
         size = round(data.catalogue * (1 + (0 if data.content.tags else config.room))) + 64
-        self._states = SequenceStates(initial_weights(size, config.sequence.units, seed), config.sequence)
+        self.states = SequenceStates(initial_weights(size, config.sequence.units, seed), config.sequence)
         count = len(self.inputs.names)
         self.blend = Blend(
             self.inputs.logs, len(self.inputs.context_names), {"whole": count + 1, "blend": count}, config.blend, seed
@@ -91,9 +91,9 @@ class Recommender:
                 if event.rated:
                     self.views.observe(event)
         self.inputs.solve(vectors=True)
-        self._trainer = SequenceTrainer(self._states.weights, self.config.sequence, self.seed)
+        self._trainer = SequenceTrainer(self.states.weights, self.config.sequence, self.seed)
         self._trainer.warm(self.inputs.histories, lambda done, total: tell("training steps of the GRU", done, total))
-        self._states.set_weights(self._filled(self._trainer.export()))
+        self.states.set_weights(self._filled(self._trainer.export()))
         rest = log.take(slice(cut, None))
         upcoming = rest.user.tolist()
         for number, event in enumerate(exposures(rest)):
@@ -126,44 +126,47 @@ class Recommender:
             other.inputs = copy(self.inputs)
             other.inputs.histories = deepcopy(self.inputs.histories)
             other.inputs.held = True
-        other._states = deepcopy(self._states)
+        other.states = deepcopy(self.states)
         return other
 
     def prepare(self, users: Iterable[int]) -> None:
         """Bring the states of users who are about to come up to date, in one batch; their scores do not change."""
         self._upcoming = list(users)
-        self._states.refresh(self._upcoming, self.inputs.histories)
+        self.states.refresh(self._upcoming, self.inputs.histories)
 
     def scores(self, request: Request) -> Mapping[str, Floats]:
         """Return the scores [N] of the whole catalogue as known now, by variant."""
         table, context = self.inputs.features(request)
-        size = self.inputs.size
         history = self.inputs.histories.get(request.user)
-        sequence = np.zeros((1, size), np.float32)
-        known = min(size, self._states.items)
-        sequence[0, :known] = self._states.scores(request.user, history)[:known]
-        seen = [] if not self.filter_seen or history is None else [one for one in set(history.items) if one < size]
-        found, self._candidates = self.blend.scores(table, context, seen, sequence)
+        sequence = self.states.column(request.user, history, self.inputs.size)
+        found, self.candidates = self.blend.scores(table, context, self.seen(request.user), sequence)
         return found
+
+    def seen(self, user: int) -> list[int]:
+        """Return the items that are taken out of a user's ranking."""
+        history = self.inputs.histories.get(user)
+        if not self.filter_seen or history is None:
+            return []
+        return [one for one in set(history.items) if one < self.inputs.size]
 
     def predict(self, event: Exposure) -> Mapping[str, float]:
         """Return the logits of a positive outcome given that the item is shown, with and without the surface."""
         if self.views is None or not self.learning:
             return {}
         history = self.inputs.histories.get(event.user)
-        view = self._states.view(event.user, event.item, history)
+        view = self.states.view(event.user, event.item, history)
         taste = taste_scores(event.item, history, self.inputs.vectors, self.inputs.ease, view)
         self._exposure = self.views.features(event.request, event.item, history, taste)
         return self.views.logits(self._exposure)
 
     def observe(self, event: Exposure) -> None:
         """Take in what happened; what was scored and predicted of it is learned from."""
-        candidates, self._candidates = self._candidates, None
+        candidates, self.candidates = self.candidates, None
         predicted, self._exposure = self._exposure, None
         user, item = event.user, event.item
         if not self.learning:
             (self.inputs.observe if self.counting else self.inputs.step)(event)
-            self._states.advance(user, item, event.positive)
+            self.states.advance(user, item, event.positive)
             self._count()
             return
         if candidates is not None and item < candidates.table.shape[1] and np.isfinite(candidates.linear[item]):
@@ -173,7 +176,7 @@ class Recommender:
                 self.views.learn(predicted, event.positive)
             self.views.observe(event)
         self.inputs.observe(event)
-        self._states.advance(user, item, event.positive)
+        self.states.advance(user, item, event.positive)
         self._users[user] = None
         self._shown.append(item)
         self._active.append(user)
@@ -210,7 +213,7 @@ class Recommender:
                 replayed = [self._active[at] for at in recent] + [everyone[at] for at in old]
                 windows += [(histories[user], settings.replayed) for user in replayed]
                 self._trainer.step(windows, settings.online_rate)
-            self._states.set_weights(self._filled(self._trainer.export()))
-            self._states.refresh(self._upcoming, histories)
+            self.states.set_weights(self._filled(self._trainer.export()))
+            self.states.refresh(self._upcoming, histories)
         self._targets = 0
         self._users, self._shown = {}, []

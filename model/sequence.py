@@ -111,6 +111,13 @@ class SequenceStates:
         scores -= scores.mean()
         return scores
 
+    def column(self, user: int, history: History | None, size: int) -> Floats:
+        """Return the scores of all items as a column [1, size] for the blend, 0 for those that are not known here."""
+        column: Floats = np.zeros((1, size), np.float32)
+        known = min(size, self.items)
+        column[0, :known] = self.scores(user, history)[:known]
+        return column
+
     def view(self, user: int, item: int, history: History | None) -> float:
         """Return the logit of a long view, given that `item` is shown; 0 where item or user are not known."""
         if history is None or not history.items or item >= self.items:

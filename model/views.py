@@ -6,6 +6,7 @@ Every exposure is predicted before it is learned. Two predictions are made, with
 from __future__ import annotations
 
 from collections.abc import Hashable
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,15 @@ class Rates:
     def __init__(self, prior: float) -> None:
         self.prior = prior
         self._counts: dict[Hashable, tuple[float, float, float]] = {}
+        self._before: dict[Hashable, tuple[float, float, float]] = {}  # shared with forks, and written by none
+
+    def fork(self) -> Rates:
+        """Return rates that are the same now and go on apart."""
+        if self._counts:
+            self._before, self._counts = self._before | self._counts, {}
+        other = Rates(self.prior)
+        other._before = self._before
+        return other
 
     def logit(self, key: Hashable, at_ms: float, half_life_ms: float, strength: float) -> float:
         """Return the logit of a rate that `strength` exposures at the prior are mixed into."""
@@ -53,7 +63,7 @@ class Rates:
 
     def counts(self, key: Hashable, at_ms: float, half_life_ms: float) -> tuple[float, float]:
         """Return (positives, exposures) as they are worth now."""
-        found = self._counts.get(key)
+        found = self._counts.get(key) or self._before.get(key)
         if found is None:
             return 0.0, 0.0
         shrink = 2.0 ** (-(at_ms - found[2]) / half_life_ms)
@@ -86,7 +96,7 @@ class ViewModel:
     def __init__(self, config: ViewConfig, content: Content, surfaces: bool, seed: int) -> None:
         self.config, self.surfaces = config, surfaces
         self.rates = Rates(config.prior)
-        self._ratios: dict[Hashable, list[float]] = {}
+        self.ratios: dict[Hashable, list[float]] = {}
         self._tag = [tags[0] if tags else "" for tags in content.tags]
         self._author = list(content.authors)
         seconds = np.array(content.duration_ms, np.float64) / 1000.0
@@ -96,8 +106,8 @@ class ViewModel:
         self.plain = len(_PLAIN) + _EXTRA
         self.size = self.plain + (len(_BY_SURFACE) + len(SURFACES) if surfaces else 0)
         sizes = {"without_surface": self.plain, **({"with_surface": self.size} if surfaces else {})}
-        self.learners = {name: _Learner(size, config, seed) for name, size in sizes.items()}
-        self._last_ratio: dict[int, float] = {}
+        self.learners = {name: Learner(size, config, seed) for name, size in sizes.items()}
+        self.last_ratio: dict[int, float] = {}
         self._run: dict[int, int] = {}
 
     def features(self, request: Request, item: int, history: History | None, taste: tuple[float, ...]) -> Floats:
@@ -115,7 +125,7 @@ class ViewModel:
             np.log1p(items), np.log1p(users), np.log1p(today), rates[0] + rates[1] - prior,
             self._mean(("item", item)), self._mean(("user", user)), *([0.35] * (3 - len(last)) + last),
             self._log_duration[item] if item < len(self._log_duration) else 0.0, np.log(min(gap, 3e5)),
-            self._last_ratio.get(user, 0.5) if gap < 900 else 0.5, np.sin(hour), *taste,
+            self.last_ratio.get(user, 0.5) if gap < 900 else 0.5, np.sin(hour), *taste,
         ]  # fmt: skip
         found = rates + extra
         if self.surfaces:
@@ -145,13 +155,13 @@ class ViewModel:
             for name, life, _ in _BY_SURFACE:
                 self.rates.add(keys[name], at_ms, life, event.positive)
             for key in (("item", item), ("user", user)):
-                sums = self._ratios.setdefault(key, [0.0, 0.0])
+                sums = self.ratios.setdefault(key, [0.0, 0.0])
                 sums[0] += min(event.ratio, 3.0)
                 sums[1] += 1.0
-            self._last_ratio[user] = min(event.ratio, 2.0)
+            self.last_ratio[user] = min(event.ratio, 2.0)
 
     def _mean(self, key: Hashable) -> float:
-        total, count = self._ratios.get(key, (0.0, 0.0))
+        total, count = self.ratios.get(key, (0.0, 0.0))
         return (total + 2.0) / (count + 3.0)
 
     def _keys(self, user: int, item: int, at_ms: int, surface: int) -> dict[str, Hashable]:
@@ -193,7 +203,7 @@ def taste_scores(item: int, history: History | None, vectors: Floats, ease: Floa
     return liked, skipped, weighted, view
 
 
-class _Learner:
+class Learner:
     """Networks whose logits are averaged, learning online with replay."""
 
     def __init__(self, size: int, config: ViewConfig, seed: int) -> None:
@@ -206,6 +216,17 @@ class _Learner:
         self._mean: Floats = np.zeros(size, np.float32)
         self._spread: Floats = np.ones(size, np.float32)
         self._ready = False
+
+    @property
+    def steps(self) -> int:
+        """Steps of learning so far."""
+        return self._members[0].steps
+
+    def held(self) -> Learner:
+        """Return a copy that predicts as this one does now, and must not learn."""
+        other = copy(self)
+        other._members = [member.held() for member in self._members]
+        return other
 
     def logit(self, features: Floats) -> float:
         """Return the mean logit of the members."""
@@ -261,6 +282,17 @@ class _Net:
         self._first = {name: np.zeros_like(value) for name, value in self.parameters.items()}
         self._second = {name: np.zeros_like(value) for name, value in self.parameters.items()}
         self._steps = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps of learning so far."""
+        return self._steps
+
+    def held(self) -> _Net:
+        """Return a copy that predicts as this one does now, and must not learn."""
+        other = copy(self)
+        other.parameters = {name: value.copy() for name, value in self.parameters.items()}
+        return other
 
     def forward(self, features: Floats) -> tuple[Floats, Floats]:
         """Return logits [B] and hidden units [B, hidden] of features [B, F]."""

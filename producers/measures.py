@@ -20,6 +20,8 @@ _AFTER_JUMP = 60
 _REPLICATES = 400
 _GROUPS = 2_000  # resampled at most; more viewers than that are resampled in groups
 _REWARD, _EXPECTED, _COUNT = range(3)
+_LEADS = (("online", "frozen"), ("online", "popular"), ("frozen", "popular"))
+_KNOWN = ("online", "frozen", "popular", RANDOM, ORACLE)  # online is also compared with every other arm
 
 
 class Measures:
@@ -146,7 +148,7 @@ def compare(sums: Floats, arms: Sequence[str], weights: Floats) -> dict[str, Any
             "share": _rounded(shares[..., arms.index(one)] - shares[..., arms.index(other)]),
             "interval": _interval(replicates[:, arms.index(one)] - replicates[:, arms.index(other)]),
         }
-        for one, other in (("online", "frozen"), ("online", "popular"), ("frozen", "popular"))
+        for one, other in (*_LEADS, *(("online", arm) for arm in arms if arm not in _KNOWN))
         if one in arms and other in arms
     }
     return found

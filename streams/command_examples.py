@@ -73,6 +73,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "bench content": ("freshloop bench content --seeds 1 --variants none,all --json",),
     "bench ingest": ("freshloop bench ingest --clips clips --json",),
     "bench swap": ("freshloop bench swap --swaps 4 --json",),
+    "bench freshness": (
+        "freshloop bench freshness --json",
+        "freshloop bench freshness --source kuairand --days 1 --every 4 --picture freshness.svg",
+    ),
+    "bench rebuild": ("freshloop bench rebuild --counts 8,20,64 --json",),
     "ingest": ("freshloop ingest", "freshloop ingest --part 1/2"),
     "embed": ("freshloop embed clip.mp4 other.mp4", "freshloop embed --halves clip.mp4 other.mp4 --json"),
     "content train": ("freshloop content train --creators 300 --steps 600",),

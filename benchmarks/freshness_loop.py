@@ -21,9 +21,10 @@ from streams.config import Settings, load_settings
 from streams.core.columns import Columns
 from streams.core.effects import Effects
 from streams.core.ports import Floats, Scorer
+from streams.core.rebuilding import rebuild
 from streams.core.slates import Slated
 from streams.core.state import UserStates
-from streams.core.step import Partition, Parts, rebuild
+from streams.core.step import Partition, Parts
 
 SECOND, MINUTE = 1_000, 60_000
 STATES = {"state_10s": 10 * SECOND, "state_1min": MINUTE, "state_10min": 10 * MINUTE}

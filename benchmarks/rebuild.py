@@ -24,8 +24,8 @@ from producers.viewers import Viewers
 from streams.config import load_settings
 from streams.core.layout import StateShape, row_type
 from streams.core.ports import Floats
+from streams.core.rebuilding import rebuild
 from streams.core.state import UserStates
-from streams.core.step import rebuild
 
 MOST = 255  # recent events that a state can hold
 TOP = 20

@@ -43,7 +43,7 @@ def main() -> None:
     from model.train import RoundOptions
     from model.trainer_cli import net_options, quiet_tensorflow
     from streams.config import load_settings
-    from streams.core.step import rebuild
+    from streams.core.rebuilding import rebuild
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, required=True)

@@ -23,7 +23,7 @@ from model.first import FirstStates, Profiles
 from model.modalities import inputs
 from model.recurrence import unroll
 from model.tables import BETA1, BETA2, EPSILON, Places, Table, Tables
-from model.weights import OPTIONAL, Weights
+from model.weights import OPTIONAL, Weights, optional_table
 from streams.core.ports import Floats
 
 Tensor = Any  # TensorFlow ships no types
@@ -390,14 +390,6 @@ class Net:
             gradient + spread * tf.random.stateless_normal(gradient.shape, seed + [at, 0])
             for at, gradient in enumerate(gradients)
         ]
-
-
-def optional_table(weights: Weights, width: int) -> tuple[NDArray[Any], Floats]:
-    """Return keys [V] and rows [V, W] of the table that weights may lack."""
-    keys, rows = weights.get(f"table.{OPTIONAL}.keys"), weights.get(f"table.{OPTIONAL}.rows")
-    if keys is None or rows is None:
-        return np.zeros(0, np.int64), np.zeros((0, width), np.float32)
-    return keys, rows
 
 
 def _arrays(batch: Batch) -> tuple[NDArray[Any], ...]:

@@ -182,3 +182,11 @@ def from_bytes(value: bytes) -> Weights:
 def sha256(value: bytes) -> str:
     """Return the SHA-256 of `value` in lower-case hex."""
     return hashlib.sha256(value).hexdigest()
+
+
+def optional_table(weights: Weights, width: int) -> tuple[NDArray[Any], Floats]:
+    """Return keys [V] and rows [V, W] of the table that weights may lack."""
+    keys, rows = weights.get(f"table.{OPTIONAL}.keys"), weights.get(f"table.{OPTIONAL}.rows")
+    if keys is None or rows is None:
+        return np.zeros(0, np.int64), np.zeros((0, width), np.float32)
+    return keys, rows

@@ -25,9 +25,10 @@ from streams.core.lifts import Social
 from streams.core.limits import beyond, count, count_beyond
 from streams.core.plan import Arrivals, Closing, Deadlines, Ints, Plan, waves_of
 from streams.core.pool import FreshPool
-from streams.core.ports import Floats, Scorer, Trial
-from streams.core.profile import first_states, profile_keys
+from streams.core.ports import Scorer, Trial
+from streams.core.profile import profile_keys
 from streams.core.ranking import Ranked
+from streams.core.rebuilding import rebuild, vectors_of
 from streams.core.records import FeedbackRecords, slate_records
 from streams.core.slates import Order, Slated, rank_slates
 from streams.core.state import UserStates
@@ -197,7 +198,7 @@ class Partition:
             gaps = np.where(steps > 0, batch.times[stepping] - table["last_step_ms"][rows], 0)
             batch.numbers[stepping, 2] = log_gaps(gaps)
             numbers, flags = batch.numbers[stepping], batch.flags[stepping]
-            vectors = _vectors(self.pool.encoded(scorer).vectors, batch.slots[stepping])
+            vectors = vectors_of(self.pool.encoded(scorer).vectors, batch.slots[stepping])
             hidden = scorer.step(table["hidden"][rows], vectors, expand(numbers, flags))
             table["hidden"][rows] = hidden
             place = steps % states.shape.recent
@@ -373,34 +374,4 @@ def _by_scorer(parts: Parts) -> Shares:
     return list(shares.values())
 
 
-def rebuild(states: UserStates, rows: Ints, pool: FreshPool, scorer: Scorer) -> Floats:
-    """Return hidden states [B, H] of `rows`, made anew by `scorer` from the recent steps that are kept.
-
-    A state that still has all its steps begins as the user's profile says, any other with nothing.
-    """
-    table, recent = states.table, states.shape.recent
-    steps = table["steps"][rows].astype(np.int64)
-    count = np.minimum(steps, recent)
-    first = np.where(steps > recent, steps % recent, 0)
-    vectors = pool.encoded(scorer).vectors
-    hidden = np.zeros((len(rows), states.shape.hidden), np.float32)
-    whole = np.flatnonzero(states.has_profile[rows] & (steps <= recent))
-    if len(whole):
-        hidden[whole] = first_states([states.profiles[row] for row in rows[whole].tolist()], scorer)
-    for t in range(int(count.max(initial=0))):
-        live = np.flatnonzero(count > t)
-        at = rows[live], (first[live] + t) % recent
-        slots = pool.slots_of_keys(table["recent_videos"][at])
-        inputs = expand(table["recent_numbers"][at], table["recent_flags"][at])
-        hidden[live] = scorer.step(hidden[live], _vectors(vectors, slots), inputs)
-    return hidden
-
-
-def _vectors(vectors: Floats, slots: Ints) -> Floats:
-    """Return vectors [B, E] of slots [B]; zeros where the video is not known."""
-    found = vectors[slots]
-    found[slots < 0] = 0.0
-    return found
-
-
-__all__ = ["Effects", "Partition", "Scorers", "StepConfig", "rebuild"]
+__all__ = ["Effects", "Partition", "Scorers", "StepConfig"]

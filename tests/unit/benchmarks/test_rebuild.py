@@ -6,7 +6,8 @@ from benchmarks.job import HIDDEN, make_events, make_pool, make_scorer, make_vid
 from benchmarks.rebuild import MOST, World, compared, shortened
 from streams.core.layout import StateShape
 from streams.core.ranking import Policy
-from streams.core.step import Partition, StepConfig, rebuild
+from streams.core.rebuilding import rebuild
+from streams.core.step import Partition, StepConfig
 
 USERS, EVENTS = 7, 400
 

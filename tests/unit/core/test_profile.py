@@ -6,7 +6,8 @@ from streams.codecs import Decoder, encode
 from streams.core.events import EventType, Feedback
 from streams.core.layout import tail_of, user_key
 from streams.core.profile import first_states, profile_keys
-from streams.core.step import Partition, rebuild
+from streams.core.rebuilding import rebuild
+from streams.core.step import Partition
 from tests.fakes import FakeScorer, event
 from tests.property.test_batch_cuts import CONFIG, make_pool
 

@@ -9,7 +9,7 @@ from model.config import model_config
 from model.registry import initial_version
 from streams.core.behaviour import BEHAVIOUR_SIZE
 from streams.core.events import EventType
-from streams.core.step import rebuild
+from streams.core.rebuilding import rebuild
 from streams.explain import History, explain, history, replay, without_each
 from streams.explain_view import as_text, why
 from tests.fakes import FakeScorer, event, video

@@ -52,8 +52,8 @@ def loop_page(api: Api, sources: Sources) -> None:
                     ui.label(text).classes("sub")
                     note = ui.label("–").classes("dim num")
                     histograms[metric] = (ui.echart(bars()).classes("chart small"), note)
-    versions = _versions(api, sources)
     experiment_card()
+    versions = _versions(api, sources)  # last, because it grows while one reads
 
     def refresh() -> None:
         if not sources.looks:

@@ -19,8 +19,14 @@ schema.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.N
 
 @schema.hook
 def map_body(context, body):
-    """JSON Schema takes 2.0 for an integer, the decoder of the topics does not."""
-    return integral(body)
+    """JSON Schema takes 2.0 for an integer, the decoder does not; and it cannot say that two fields differ."""
+    return [apart(one) for one in integral(body)] if isinstance(body, list) else integral(body)
+
+
+def apart(event):
+    if isinstance(event, dict) and "other_id" in event and event["other_id"] == event.get("user_id"):
+        return event | {"other_id": "somebody else"}
+    return event
 
 
 def integral(value):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.adam import AdamNetwork
 from streams.core.ports import Floats
 
 Ints = NDArray[np.int64]
@@ -94,7 +95,7 @@ class LinearScorer:
             self._waiting = 0
 
 
-class Network:
+class Network(AdamNetwork):
     """One hidden layer beside a linear path; context enters the hidden layer alone, where it can gate.
 
     score = x·w + v·leaky(x A + c C + b), with x [F] the features of a candidate and c [C] the context.
@@ -105,27 +106,14 @@ class Network:
         width = 1.0 / np.sqrt(features + context)
         hidden = config.hidden
         self.rate = config.rate
-        self.parameters: dict[str, Floats] = {
+        parameters: dict[str, Floats] = {
             "features": rng.normal(0.0, width, (features, hidden)).astype(np.float32),
             "context": np.zeros((context, hidden), np.float32),  # what a warm-up cannot vary must not matter
             "bias": np.zeros(hidden, np.float32),
             "output": (rng.normal(0.0, 0.3, hidden) / np.sqrt(hidden)).astype(np.float32),
             "linear": np.zeros(features, np.float32),
         }
-        self._first = {name: np.zeros_like(value) for name, value in self.parameters.items()}
-        self._second = {name: np.zeros_like(value) for name, value in self.parameters.items()}
-        self._steps = 0
-
-    @property
-    def steps(self) -> int:
-        """Steps of learning so far."""
-        return self._steps
-
-    def held(self) -> Network:
-        """Return a copy that scores as this one does now, and must not learn."""
-        other = copy(self)
-        other.parameters = {name: value.copy() for name, value in self.parameters.items()}
-        return other
+        super().__init__(parameters, 0.99)
 
     def scores(self, features: Floats, context: Floats) -> Floats:
         """Return scores [B, N] of features [B, N, F] with context [B, C]."""
@@ -144,7 +132,7 @@ class Network:
         Args:
           features: [B, 1 + negatives, F]; offsets: [B, 1 + negatives], added to the scores: the log of how many
             candidates each negative stands for, -inf where it is the target itself.
-        Source: Kingma and Ba 2015; sampled softmax as Bengio and Senécal 2008.
+        Source: sampled softmax as Bengio and Senécal 2008.
         """
         own = self.parameters
         scores, hidden = self._forward(features, context)
@@ -164,17 +152,7 @@ class Network:
             "output": hidden.reshape(-1, hidden.shape[-1]).T @ errors.reshape(-1),
             "linear": flat.T @ errors.reshape(-1),
         }
-        self._adam(gradients)
-
-    def _adam(self, gradients: Mapping[str, Floats]) -> None:
-        self._steps += 1
-        first_share, second_share = 1.0 - 0.9**self._steps, 1.0 - 0.99**self._steps
-        for name, gradient in gradients.items():
-            first, second = self._first[name], self._second[name]
-            first += np.float32(0.1) * (gradient - first)
-            second += np.float32(0.01) * (gradient * gradient - second)
-            step = first / first_share / (np.sqrt(second / second_share) + 1e-8)
-            self.parameters[name] -= np.float32(self.rate) * step.astype(np.float32)
+        self.move(gradients, self.rate)
 
 
 class _Memory:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.adam import AdamNetwork
 from model.datasets import UNKNOWN, Content
 from model.inputs import HOUR_MS, SURFACES, Exposure, Request
 from streams.core.ports import Floats
@@ -266,33 +267,20 @@ class Learner:
         return ready
 
 
-class _Net:
+class _Net(AdamNetwork):
     """logit = x·w + v·leaky(x A + b) + c, by Adam with weight decay."""
 
     def __init__(self, size: int, config: ViewConfig, seed: int) -> None:
         rng = np.random.default_rng(seed)
         self.config = config
-        self.parameters: dict[str, Floats] = {
+        parameters: dict[str, Floats] = {
             "inner": rng.normal(0.0, size**-0.5, (size, config.hidden)).astype(np.float32),
             "bias": np.zeros(config.hidden, np.float32),
             "outer": np.zeros(config.hidden, np.float32),
             "linear": np.zeros(size, np.float32),
             "constant": np.full(1, np.log(config.prior / (1 - config.prior)), np.float32),
         }
-        self._first = {name: np.zeros_like(value) for name, value in self.parameters.items()}
-        self._second = {name: np.zeros_like(value) for name, value in self.parameters.items()}
-        self._steps = 0
-
-    @property
-    def steps(self) -> int:
-        """Steps of learning so far."""
-        return self._steps
-
-    def held(self) -> _Net:
-        """Return a copy that predicts as this one does now, and must not learn."""
-        other = copy(self)
-        other.parameters = {name: value.copy() for name, value in self.parameters.items()}
-        return other
+        super().__init__(parameters, 0.999)
 
     def forward(self, features: Floats) -> tuple[Floats, Floats]:
         """Return logits [B] and hidden units [B, hidden] of features [B, F]."""
@@ -310,11 +298,4 @@ class _Net:
             "inner": features.T @ inner, "bias": inner.sum(0), "outer": hidden.T @ errors,
             "linear": features.T @ errors, "constant": errors.sum(keepdims=True),
         }  # fmt: skip
-        self._steps += 1
-        for name, gradient in gradients.items():
-            first, second = self._first[name], self._second[name]
-            first += np.float32(0.1) * (gradient - first)
-            second += np.float32(0.001) * (gradient * gradient - second)
-            step = first / (1 - 0.9**self._steps) / (np.sqrt(second / (1 - 0.999**self._steps)) + 1e-8)
-            step += self.config.decay * self.parameters[name]
-            self.parameters[name] -= (self.config.rate * step).astype(np.float32)
+        self.move(gradients, self.config.rate, self.config.decay)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from kafka.errors import KafkaError
-from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from streams.admin import require_topics
 from streams.clock import Clock
 from streams.config import ConfigError, Settings, load_settings
+from streams.processes import Stop, log_to_stderr, serve_metrics
 from streams.security import refusal
 
 if TYPE_CHECKING:
@@ -35,11 +35,7 @@ def trainer(
     loglevel: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Learn from feedback while the model serves: fine-tune, judge, publish versions. One for each model name."""
-    level = logging.getLevelNamesMapping().get(loglevel.upper())
-    if level is None:
-        raise ConfigError(f"--loglevel {loglevel} is not one of debug, info, warning, error")
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    logging.getLogger("kafka").setLevel(logging.DEBUG if level == logging.DEBUG else logging.ERROR)
+    log_to_stderr(loglevel)
     settings = load_settings()
     run_trainer(settings, metrics_port or settings.metrics_port + METRICS_OFFSET)
 
@@ -55,15 +51,12 @@ def run_trainer(settings: Settings, metrics_port: int) -> None:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
-    stop = _Stop()
+    stop = Stop()
     quiet_tensorflow(threads=1, niceness=NICENESS)
     from model.trainer_metrics import TrainerMetrics
 
     metrics = TrainerMetrics(registry)
-    try:
-        start_http_server(metrics_port, settings.http_host, registry)
-    except OSError as error:
-        raise ConfigError(f"metrics cannot be served on port {metrics_port} (--metrics-port): {error}") from None
+    serve_metrics(settings, metrics_port, registry)
     try:
         with built_trainer(settings, metrics) as one:
             one.run(stop)
@@ -75,21 +68,6 @@ def run_trainer(settings: Settings, metrics_port: int) -> None:
         )
         raise typer.Exit(1) from None
     log.info("stopped")
-
-
-class _Stop:
-    """Whether SIGTERM or SIGINT has come."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, self._ask)
-
-    def __call__(self) -> bool:
-        return self._asked
-
-    def _ask(self, *_: Any) -> None:
-        self._asked = True
 
 
 @contextmanager

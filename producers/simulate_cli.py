@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from prometheus_client import start_http_server
 
 from producers.parameters import DEFAULT, load_parameters
 from producers.simulate import Options, Simulator
 from streams.admin import require_topics
 from streams.clock import Clock
-from streams.config import ConfigError, Settings, load_settings
+from streams.config import ConfigError, load_settings
+from streams.processes import serve_metrics
 
 ARMS = ("online", "frozen", "popular", "random")
 _LINE_S = 10.0  # between two lines of progress where there is no terminal
@@ -90,7 +90,8 @@ def simulate(
     require_topics(settings)
     line = Line(_say)
     simulator = Simulator(settings, world, options, Clock(), _say, line)
-    _serve(settings, metrics_port, simulator)
+    if metrics_port:
+        serve_metrics(settings, metrics_port, simulator.metrics.registry)
     _stop_on_signals(simulator)
     try:
         found = simulator.run()
@@ -175,15 +176,6 @@ def describe(summary: dict[str, Any]) -> str:
         around = "" if share is None or not within else f" ({within[0]:.0%} to {within[1]:.0%})"
         lines.append(f"{arm:8} reward {reward:.3f}{place}{around}")
     return "\n".join(lines)
-
-
-def _serve(settings: Settings, port: int, simulator: Simulator) -> None:
-    if not port:
-        return
-    try:
-        start_http_server(port, settings.http_host, simulator.metrics.registry)
-    except OSError as error:
-        raise ConfigError(f"metrics cannot be served on port {port} (--metrics-port): {error.strerror}") from None
 
 
 def _stop_on_signals(simulator: Simulator) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 import faust
-from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from model.choose import choose, one_back
 from model.config import model_config
@@ -31,6 +31,7 @@ from streams.http.server import bind, serve, url_of
 from streams.http.service import Service
 from streams.metrics import WorkerMetrics
 from streams.models import ServingModels
+from streams.processes import serve_metrics
 from streams.tracing import make_traces
 from streams.worker import Worker
 
@@ -159,12 +160,7 @@ def run_worker(settings: Settings, name: str, metrics_port: int, loglevel: str, 
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
     metrics = WorkerMetrics(registry)
-    try:
-        start_http_server(metrics_port, settings.http_host, registry)
-    except OSError as error:
-        raise ConfigError(
-            f"metrics cannot be served on port {metrics_port} (--metrics-port): {error.strerror}"
-        ) from None
+    serve_metrics(settings, metrics_port, registry)
     app = make_app(settings, build_worker(settings, name, metrics, http_port, ids))
     sys.setswitchinterval(SWITCH_S)
     gc.freeze()  # what is made until now stays; the collector need not look at it again

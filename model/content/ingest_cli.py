@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from kafka.errors import KafkaError
-from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from model.content.cli import limits_of
 from model.content.decoder import Decoder
@@ -24,6 +23,7 @@ from model.content.weights import DEFAULT, read_weights
 from streams.admin import require_topics
 from streams.clock import Clock
 from streams.config import ConfigError, load_settings
+from streams.processes import Stop, log_to_stderr, serve_metrics
 from streams.security import refusal
 
 NICENESS = 5  # users' events go first where they share a machine
@@ -45,23 +45,16 @@ def ingest(
     Newly published videos go first; then those that an earlier run or another content model left. The same media twice
     is decoded once. Media that cannot be used leaves a dead letter with the reason, and the vectors that there are.
     """
-    level = logging.getLevelNamesMapping().get(loglevel.upper())
-    if level is None:
-        raise ConfigError(f"--loglevel {loglevel} is not one of debug, info, warning, error")
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    logging.getLogger("kafka").setLevel(logging.DEBUG if level == logging.DEBUG else logging.ERROR)
+    log_to_stderr(loglevel)
     settings, mine = load_settings(), parse_part(part)
     require_topics(settings)
     read, manifest = read_weights(weights)
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     port = metrics_port or settings.metrics_port + METRICS_OFFSET + mine[0]
-    try:
-        start_http_server(port, settings.http_host, registry)
-    except OSError as error:
-        raise ConfigError(f"metrics cannot be served on port {port} (--metrics-port): {error.strerror}") from None
+    serve_metrics(settings, port, registry)
     os.nice(NICENESS)
-    stop, clock, todo = _Stop(), Clock(), Todo(manifest.version)
+    stop, clock, todo = Stop(), Clock(), Todo(manifest.version)
     try:
         with Decoder(limits_of(settings)) as decoder:
             vectorise = Vectoriser(ContentEncoder(read, decoder), decoder, manifest.version, todo.cache)
@@ -85,21 +78,6 @@ def parse_part(text: str) -> tuple[int, int]:
     if not (which.isdecimal() and of.isdecimal() and 1 <= int(which) <= int(of)):
         raise ConfigError(f"--part {text} is not I/N with I from 1 to N")
     return int(which) - 1, int(of)
-
-
-class _Stop:
-    """Whether SIGTERM or SIGINT has come."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, self._ask)
-
-    def __call__(self) -> bool:
-        return self._asked
-
-    def _ask(self, *_: Any) -> None:
-        self._asked = True
 
 
 class _Line:

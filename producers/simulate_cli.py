@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,10 +16,9 @@ from producers.simulate import Options, Simulator
 from streams.admin import require_topics
 from streams.clock import Clock
 from streams.config import ConfigError, load_settings
-from streams.processes import serve_metrics
+from streams.processes import ProgressLine, serve_metrics
 
 ARMS = ("online", "frozen", "popular", "random")
-_LINE_S = 10.0  # between two lines of progress where there is no terminal
 
 
 class From(StrEnum):
@@ -88,8 +86,9 @@ def simulate(
         raise ConfigError(f"the folder of --summary {summary} is not there")
     world = load_parameters(parameters)
     require_topics(settings)
-    line = Line(_say)
-    simulator = Simulator(settings, world, options, Clock(), _say, line)
+    clock = Clock()
+    line = ProgressLine(_say, clock)
+    simulator = Simulator(settings, world, options, clock, _say, lambda summary: line(one_line(summary)))
     if metrics_port:
         serve_metrics(settings, metrics_port, simulator.metrics.registry)
     _stop_on_signals(simulator)
@@ -111,29 +110,6 @@ def parse_arms(text: str) -> tuple[str, ...]:
     if wrong or not arms or len(set(arms)) != len(arms):
         raise ConfigError(f"--arms takes each of {', '.join(ARMS)} once at most, comma-separated; not {text!r}")
     return arms
-
-
-class Line:
-    """Progress on stderr: one line that changes on a terminal, else a line now and then."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._terminal = sys.stderr.isatty()
-        self._clock, self._told = Clock(), 0.0
-
-    def __call__(self, summary: dict[str, Any]) -> None:
-        """Show where the run stands."""
-        text = one_line(summary)
-        if self._terminal:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-        elif (now := self._clock.monotonic()) - self._told >= _LINE_S:
-            self._told = now
-            self._say(text)
-
-    def end(self) -> None:
-        """Leave the line, so that what comes next begins a new one."""
-        if self._terminal:
-            print(file=sys.stderr)
 
 
 def one_line(summary: dict[str, Any]) -> str:

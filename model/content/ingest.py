@@ -12,6 +12,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+import msgspec
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from model.content.decoder import Decoder
@@ -180,24 +181,29 @@ class Ingest:
         self._metrics.seconds.observe(perf_counter() - started)
         if not self._todo.is_newest(task):
             return
-        self._send(self._topics.vectors, task.record.key, encode(content))
-        self._todo.note(content.video_id, content)
+        if content.reason:
+            content = self._after_failure(task, content, detail)
+        if content.final or not task.attempt:  # between the first time and the last nothing new is known
+            self._send(self._topics.vectors, task.record.key, encode(content))
+            self._todo.note(content.video_id, content)
         self._done[result] += 1
         self._metrics.videos.labels(result).inc()
-        waited_s = max(0, self._clock.now_ms() - task.video.published_ms) / 1000
-        if result == "failed":
-            self._metrics.failures.labels(content.reason).inc()
-            self._after_failure(task, content.reason, detail)
-        else:
-            self._metrics.published_to_vectors.observe(waited_s)
+        if not content.reason:
+            waited_ms = max(0, self._clock.now_ms() - task.video.published_ms)
+            self._metrics.published_to_vectors.observe(waited_ms / 1000)
 
-    def _after_failure(self, task: Task, reason: str, detail: str) -> None:
+    def _after_failure(self, task: Task, content: VideoContent, detail: str) -> VideoContent:
+        """Look for media again that may still come, else send a dead letter; return what to publish."""
+        reason = content.reason
+        self._metrics.failures.labels(reason).inc()
         log.warning("%s: %s: %s", task.video.video_id, reason, detail)
         if reason in MAY_COME and task.attempt < len(PAUSES_S):
             self._todo.again(task, self._clock.monotonic() + PAUSES_S[task.attempt])
-        elif not task.known:
+            return msgspec.structs.replace(content, final=False)
+        if not task.known:
             key, value, headers = letter_parts(task.record, f"media-{reason}", detail)
             self._send(self._topics.dead_letters, key, value, list(headers))
+        return content
 
     def _send(self, topic: str, key: bytes | None, value: bytes | None, headers: Any = None) -> None:
         self._producer.send(topic, key=key, value=value, headers=headers or [], partition=0).get(ACK_S)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -23,12 +22,11 @@ from model.content.weights import DEFAULT, read_weights
 from streams.admin import require_topics
 from streams.clock import Clock
 from streams.config import ConfigError, load_settings
-from streams.processes import Stop, log_to_stderr, serve_metrics
+from streams.processes import ProgressLine, Stop, log_to_stderr, serve_metrics
 from streams.security import refusal
 
 NICENESS = 5  # users' events go first where they share a machine
 METRICS_OFFSET = 60  # from the first metrics port
-_LINE_S = 10.0
 log = logging.getLogger("freshloop.ingest")
 
 
@@ -55,10 +53,13 @@ def ingest(
     serve_metrics(settings, port, registry)
     os.nice(NICENESS)
     stop, clock, todo = Stop(), Clock(), Todo(manifest.version)
+    line = ProgressLine(log.info, clock)
     try:
         with Decoder(limits_of(settings)) as decoder:
             vectorise = Vectoriser(ContentEncoder(read, decoder), decoder, manifest.version, todo.cache)
-            made = Ingest(settings, vectorise, todo, IngestMetrics(registry), clock, mine, _Line(clock))
+            made = Ingest(
+                settings, vectorise, todo, IngestMetrics(registry), clock, mine, lambda found: line(one_line(found))
+            )
             with closing(made):
                 made.run(stop)
     except KafkaError as error:
@@ -66,6 +67,13 @@ def ingest(
             raise ConfigError(said) from None
         log.error("Kafka failed, so ingest ends, and goes on with what is missing when it is started: %s", error)
         raise typer.Exit(1) from None
+    finally:
+        line.end()
+
+
+def one_line(found: dict[str, int]) -> str:
+    """Return what was done and what waits in one line."""
+    return "freshloop: " + ", ".join(f"{count} {name}" for name, count in found.items())
 
 
 def parse_part(text: str) -> tuple[int, int]:
@@ -78,22 +86,3 @@ def parse_part(text: str) -> tuple[int, int]:
     if not (which.isdecimal() and of.isdecimal() and 1 <= int(which) <= int(of)):
         raise ConfigError(f"--part {text} is not I/N with I from 1 to N")
     return int(which) - 1, int(of)
-
-
-class _Line:
-    """Progress on stderr: one line that changes on a terminal, else a line now and then when something was done."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock, self._told, self._terminal = clock, 0.0, sys.stderr.isatty()
-        self._last: dict[str, int] = {}
-
-    def __call__(self, found: dict[str, int]) -> None:
-        now = self._clock.monotonic()
-        if found == self._last or now - self._told < (0.2 if self._terminal else _LINE_S):
-            return
-        self._told, self._last = now, found
-        text = ", ".join(f"{count} {name}" for name, count in found.items())
-        if self._terminal:
-            print(f"\r\x1b[Kfreshloop: {text}", end="", file=sys.stderr, flush=True)
-        else:
-            log.info("%s", text)

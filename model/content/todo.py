@@ -19,7 +19,7 @@ class Task:
 
     Attributes:
       record: of the `videos` topic; its offset goes into the vectors.
-      known: the media failed before at this very record, and a dead letter says so.
+      known: a dead letter says already that the media of this very record failed.
       attempt: counts from 0.
     """
 
@@ -63,10 +63,10 @@ class Todo:
         (self._new if self._started else self._backlog)[video.video_id] = Task(record, video)
 
     def withdraw(self, video_id: str) -> bool:
-        """Take a video out; return whether it was there."""
+        """Take a video out; return whether its vectors are to go now. What went before `start` is told there."""
         self._backlog.pop(video_id, None)
         self._new.pop(video_id, None)
-        return self._live.pop(video_id, None) is not None
+        return self._live.pop(video_id, None) is not None and self._started
 
     def note(self, video_id: str, content: VideoContent | None) -> None:
         """Take in a record of the `vectors` topic; None for an empty one."""
@@ -86,7 +86,7 @@ class Todo:
         self._started = True
         for video_id, task in list(self._backlog.items()):
             content = self._known.get(video_id)
-            if content is None or content.videos_offset < task.record.offset:
+            if content is None or not content.final or content.videos_offset < task.record.offset:
                 continue
             if content.version == self._version:
                 del self._backlog[video_id]

@@ -27,6 +27,7 @@ class VideoContent(Record, frozen=True, gc=False):
       media_hash: SHA-256 of the media in hex; empty where it could not be read or there is none.
       frames, sound, text: float16, little-endian, [96], [64] and [32]; empty where the video has no such vector.
       reason: why the media gave neither frames nor sound; empty when there was nothing wrong.
+      final: False while media that could not be read is still looked for again.
     """
 
     video_id: Id
@@ -37,6 +38,7 @@ class VideoContent(Record, frozen=True, gc=False):
     sound: Half = b""
     text: Half = b""
     reason: Word = ""
+    final: bool = True
 
     def __post_init__(self) -> None:
         for name, size in SIZES.items():

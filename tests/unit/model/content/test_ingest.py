@@ -55,6 +55,28 @@ def test_exactly_what_is_missing_is_done():
     assert ids(todo) == ["v2", "v3", "v4", "v6"]
 
 
+def test_what_was_withdrawn_and_published_again_before_the_start_keeps_its_vectors():
+    todo = Todo("now")
+    todo.publish(*told(1, 1))
+    assert not todo.withdraw("v1")
+    todo.publish(*told(3, 1))
+    todo.note("v1", content(1, 3))
+    assert todo.start() == []
+    assert ids(todo) == []
+
+
+def test_media_that_was_still_looked_for_at_the_end_is_looked_for_again():
+    todo = Todo("now")
+    todo.publish(*told(0, 1))
+    todo.publish(*told(1, 2))
+    todo.note("v1", content(1, 0, reason="missing", final=False))
+    todo.note("v2", content(2, 1, reason="missing"))
+    todo.start()
+    found = todo.next(0.0)
+    assert (found.video.video_id, found.known) == ("v1", False)
+    assert todo.next(0.0) is None
+
+
 def test_new_videos_go_first_and_a_withdrawn_one_is_not_done():
     todo = Todo("now")
     todo.publish(*told(0, 1))

@@ -163,7 +163,7 @@ def rows_of(path: Path) -> Iterator[Row]:
                 data = _frame(cast(BinaryIO, file), digest)
                 if data[:1] != b"\x94":  # an array of four: the tag, and a row
                     tail = _decode.decode(data)
-                    if tail != Tail(count, before):
+                    if tail != Tail(count, before) or file.read(1):
                         raise ConfigError(f"the backup {path} is damaged: its hash or its number of rows is another")
                     return
                 count += 1
@@ -176,7 +176,10 @@ def rows_of(path: Path) -> Iterator[Row]:
 
 def _frame(file: BinaryIO, digest: Any) -> bytes:
     size = file.read(_SIZE.size)
-    data = file.read(min(_SIZE.unpack(size)[0], _LARGEST))
+    (length,) = _SIZE.unpack(size)
+    data = file.read(min(length, _LARGEST))
+    if len(data) != length:
+        raise EOFError
     digest.update(size + data)
     return data
 

@@ -48,6 +48,16 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("backup")
 
 
+def test_a_last_frame_that_is_said_to_be_longer_is_refused_and_so_is_what_stands_behind_it(folder):
+    whole = gzip.decompress(written())
+    size = whole.rindex(b"\x83\xa4type\xa4tail") - 4
+    for at in range(size, size + 4):
+        with pytest.raises(ConfigError):
+            read(folder, gzip.compress(whole[:at] + bytes((whole[at] ^ 1,)) + whole[at + 1 :]))
+    with pytest.raises(ConfigError):
+        read(folder, gzip.compress(whole + b"\0"))
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_a_file_that_is_cut_or_changed_is_refused(folder, data):

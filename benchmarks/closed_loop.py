@@ -24,7 +24,7 @@ from model.registry import initial_version
 from model.serving import NumpyScorer
 from model.train import Learner, RoundOptions
 from producers.feeds import Letter
-from producers.parameters import Parameters, SocialParameters, load_parameters
+from producers.parameters import Parameters, load_parameters
 from producers.simulation import Setup, Simulation
 from producers.studio import Studio
 from streams.codecs import encode
@@ -53,13 +53,13 @@ class LoopOptions:
     publish_rate: float = 4.0
     seed: int = 1
     jump_at: float | None = None
-    social: tuple[int, int] = (0, 0)  # friends, and followed authors, of a viewer who comes for the first time
 
 
 class ClosedLoop:
     """One run. `learner` is given, so that its options can be compared; so may be the world's parameters and arms."""
 
     make_world = Simulation
+    make_partition = Partition
 
     def __init__(
         self,
@@ -72,13 +72,10 @@ class ClosedLoop:
         self.settings, self.options, self.learner = settings, options, learner
         self.pool = make_pool(settings)
         self.activity = Activity(4 * options.viewers)
-        self.partition = self._partition()
+        config = step_config(settings)
+        self.partition = self.make_partition(0, config, self.pool, Social(config.lifts, self.pool, self.activity))
         self.rewards = Rewards()
         parameters = load_parameters() if parameters is None else parameters
-        if options.social != (0, 0):
-            parameters = structs.replace(
-                parameters, social=SocialParameters(*options.social, met=parameters.social.met)
-            )
         self.world = self.make_world(parameters, self._setup(arms))
         self.now = 1_700_000_000_000
         self._publish(self.world.catalogue.open(options.videos, self.now))
@@ -97,10 +94,6 @@ class ClosedLoop:
         self._posted: list[tuple[int, dict[bytes, Letter]]] = []
         self.versions = 0
         self.log: list[dict[str, Any]] = []
-
-    def _partition(self, kind: type[Partition] = Partition) -> Partition:
-        config = step_config(self.settings)
-        return kind(0, config, self.pool, Social(config.lifts, self.pool, self.activity))
 
     def _setup(self, arms: tuple[str, ...]) -> Setup:
         settings, options = self.settings, self.options
@@ -192,18 +185,23 @@ def drifting(rad_per_hour: float) -> Parameters:
     return structs.replace(parameters, viewers=viewers)
 
 
-def make_learner(settings: Settings, round_options: RoundOptions, net_options: Any) -> Learner:
-    """Return a learner with an empty store."""
-    from model.nets import Net
+def make_learner(settings: Settings, rounds: RoundOptions | None = None, **changed: Any) -> Learner:
+    """Return a learner as the trainer has it, with an empty store.
 
-    shape = BatchShape()
-    net = Net(model_config(settings), shape, net_options, settings.model_seed)
-    return Learner(net, Examples(Catalogue(), Limits()), shape, round_options, settings.model_seed)
+    Args:
+      changed: fields of `NetOptions` that are to differ from the settings.
+    """
+    from model.nets import Net
+    from model.trainer_cli import net_options
+
+    shape, options = BatchShape(), replace(net_options(settings), **changed)
+    net = Net(model_config(settings), shape, options, settings.model_seed)
+    return Learner(net, Examples(Catalogue(), Limits()), shape, rounds or RoundOptions(), settings.model_seed)
 
 
 def main() -> None:
     """Run seeds one after another; a line of JSON each."""
-    from model.trainer_cli import net_options, quiet_tensorflow
+    from model.trainer_cli import quiet_tensorflow
 
     logging.basicConfig(level=logging.WARNING)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -219,12 +217,13 @@ def main() -> None:
     given = parser.parse_args()
     quiet_tensorflow(threads=1)
     settings = load_settings(arms={arm: arm for arm in ARMS}, **json.loads(given.set))
+    base = load_parameters()
+    social = structs.replace(base.social, friends=given.friends, follows=given.follows)
+    parameters = structs.replace(base, social=social)
     for seed in map(int, given.seeds.split(",")):
-        net = replace(net_options(settings), **json.loads(given.net))
-        learner = make_learner(settings, RoundOptions(**json.loads(given.round)), net)
-        social = given.friends, given.follows
-        options = LoopOptions(given.seconds, given.rate, seed=seed, jump_at=given.jump_at, social=social)
-        loop = ClosedLoop(settings, options, learner)
+        learner = make_learner(settings, RoundOptions(**json.loads(given.round)), **json.loads(given.net))
+        options = LoopOptions(given.seconds, given.rate, seed=seed, jump_at=given.jump_at)
+        loop = ClosedLoop(settings, options, learner, parameters)
         found = loop.run()
         keys = ("reward_share", "reward_share_interval", "lead", "measured_impressions", "last_minute")
         print(json.dumps({"seed": seed, "versions": loop.versions} | {key: found.get(key) for key in keys}))

@@ -10,7 +10,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from model.modalities import MODALITIES
 from producers.simulation import Simulation
+from streams.config import ConfigError
 from streams.core.events import Video
 
 EARLY = 20  # impressions of a video in an arm
@@ -40,7 +40,16 @@ VARIANTS = {
 
 
 def run(seeds: Sequence[int], variants: Sequence[str], seconds: float, folder: Path, say: Callable[[str], None]) -> Any:
-    """Return reward shares of early impressions by variant, a number per seed; each run is a process of its own."""
+    """Return reward shares of early impressions by variant, a number per seed; each run is a process of its own.
+
+    Args:
+      variants: of `VARIANTS`; none for all but that of media alone.
+    Raises:
+      ConfigError: one is not known.
+    """
+    variants = variants or [name for name in VARIANTS if name != "media"]
+    if unknown := set(variants) - VARIANTS.keys():
+        raise ConfigError(f"--variants {', '.join(sorted(unknown))}: there are {', '.join(VARIANTS)}")
     shares: dict[str, list[float]] = {name: [] for name in variants}
     counts: dict[str, list[int]] = {name: [] for name in variants}
     for seed in seeds:
@@ -89,8 +98,6 @@ def one(name: str, seed: int, seconds: float, folder: Path) -> dict[str, Any]:
     """Return the share of one variant: of the way from random to the oracle, on early impressions alone."""
     from benchmarks.clip_vectors import ClipVectors
     from benchmarks.closed_loop import ClosedLoop, LoopOptions, make_learner
-    from model.nets import NetOptions
-    from model.train import RoundOptions
     from model.trainer_cli import quiet_tensorflow
     from streams.config import load_settings
 
@@ -113,11 +120,11 @@ def one(name: str, seed: int, seconds: float, folder: Path) -> dict[str, Any]:
             super()._publish(videos)
 
     settings = load_settings(arms={"online": "online", "random": "random"}, media_inputs=",".join(media))
-    options = NetOptions(rate=settings.learning_rate)
-    if "categories" not in chosen:  # every video has an author of its own, of whom nothing is known at first
-        options = replace(options, own_scale=0.0)
-    learner, arms = make_learner(settings, RoundOptions(), options), tuple(settings.arms)
-    loop = Loop(settings, LoopOptions(seconds, RATE, videos=VIDEOS, seed=seed), learner, arms=arms)
+    # Without categories every video has an author of its own, of whom nothing is known at first.
+    changed: dict[str, Any] = {} if "categories" in chosen else {"own_scale": 0.0}
+    learner = make_learner(settings, **changed)
+    options = LoopOptions(seconds, RATE, videos=VIDEOS, seed=seed)
+    loop = Loop(settings, options, learner, arms=tuple(settings.arms))
     world = cast(Counting, loop.world)
     world.warm_ms = 1000 * WARM * seconds
     best = loop.run()["reward"]["oracle"]

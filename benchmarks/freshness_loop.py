@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.closed_loop import ClosedLoop, LoopOptions, drifting, make_learner
 from model.delays import Boundary
-from model.train import Learner, RoundOptions
+from model.train import Learner
 from producers.parameters import Parameters
 from streams.config import Settings, load_settings
 from streams.core.columns import Columns
@@ -94,16 +94,15 @@ class LatePartition(Partition):
 class FreshnessLoop(ClosedLoop):
     """The closed loop with arms of different freshness."""
 
+    make_partition = LatePartition
+    partition: LatePartition
+
     def __init__(self, settings: Settings, options: LoopOptions, learner: Learner, parameters: Parameters) -> None:
         super().__init__(settings, options, learner, parameters, LOOP_ARMS)
         self._late = {arm: (StatesThen(), Boundary(every, 0)) for arm, every in STATES.items()}
         self._weights = {arm: Boundary(every, 0) for arm, every in WEIGHTS.items()}
         self._held: dict[str, Scorer] = {}
-        assert isinstance(self.partition, LatePartition)
         self.partition.late = {arm: then for arm, (then, _) in self._late.items()}
-
-    def _partition(self, kind: type[Partition] = LatePartition) -> Partition:
-        return super()._partition(kind)
 
     def scorer(self, arm: str) -> Scorer:
         """Return what serves an arm."""
@@ -128,11 +127,9 @@ class FreshnessLoop(ClosedLoop):
 
 def run_seed(seconds: float, rate: float, viewers: int, drift: float, seed: int) -> dict[str, Any]:
     """Return a row for each arm after one run; `rate` in events per second of each arm."""
-    from model.nets import NetOptions
-
     settings = load_settings(arms={arm: arm if arm in ("frozen", "random") else "online" for arm in LOOP_ARMS})
     options = LoopOptions(seconds, rate * len(LOOP_ARMS), viewers, seed=seed)
-    learner = make_learner(settings, RoundOptions(), NetOptions(rate=settings.learning_rate))
+    learner = make_learner(settings)
     loop = FreshnessLoop(settings, options, learner, drifting(drift))
     found = loop.run()
     rows = []

@@ -18,7 +18,6 @@ import numpy as np
 from msgspec.structs import replace
 
 from benchmarks import closed_loop
-from model.train import RoundOptions
 from producers.measures import Measures
 from producers.parameters import Parameters, load_parameters
 from streams.config import load_settings
@@ -51,11 +50,9 @@ class FirstTen:
 
 
 def run(seconds: float, rate: float, viewers: int, seed: int, parameters: Parameters, net: dict[str, Any]) -> Any:
-    """Run one closed loop; return first tens, who has a profile, and the loop."""
-    from model.nets import NetOptions
-
+    """Run one closed loop; return its first tens, and the loop."""
     settings = load_settings(arms={arm: arm for arm in ARMS})
-    learner = closed_loop.make_learner(settings, RoundOptions(), NetOptions(**({"rate": settings.learning_rate} | net)))
+    learner = closed_loop.make_learner(settings, **net)
     options = closed_loop.LoopOptions(seconds, rate, viewers, seed=seed)
     loop = closed_loop.ClosedLoop(settings, options, learner, parameters, ARMS)
     first = FirstTen(viewers, loop.now + round(500 * seconds))

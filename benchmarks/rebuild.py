@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from benchmarks.closed_loop import ClosedLoop, LoopOptions, drifting, make_learner
 from model.metrics import bootstrap_mean
-from model.train import RoundOptions
 from producers.behaviour import expected_reward
 from producers.viewers import Viewers
 from streams.config import load_settings
@@ -140,11 +139,9 @@ def run(
     say: Callable[[str], None],
 ) -> dict[str, Any]:  # fmt: skip
     """Run the loop, then compare; `rate` in events per second."""
-    from model.nets import NetOptions
-
     settings = load_settings(arms={"online": "online"}, recent_events=MOST)
     options = LoopOptions(seconds, rate, viewers, seed=seed)
-    learner = make_learner(settings, RoundOptions(), NetOptions(rate=settings.learning_rate))
+    learner = make_learner(settings)
     loop = ClosedLoop(settings, options, learner, drifting(drift), ("online",))
     say(f"{seconds:g} simulated seconds with {viewers} viewers")
     loop.run()

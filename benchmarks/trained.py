@@ -40,8 +40,7 @@ def trained(folder: Path, seconds: float, say: Callable[[str], None]) -> tuple[W
 def main() -> None:
     """Train and save."""
     from benchmarks.closed_loop import ARMS, ClosedLoop, LoopOptions, make_learner
-    from model.train import RoundOptions
-    from model.trainer_cli import net_options, quiet_tensorflow
+    from model.trainer_cli import quiet_tensorflow
     from streams.config import load_settings
     from streams.core.rebuilding import rebuild
 
@@ -51,7 +50,7 @@ def main() -> None:
     given = parser.parse_args()
     quiet_tensorflow(threads=1)
     settings = load_settings(arms={arm: arm for arm in ARMS})
-    learner = make_learner(settings, RoundOptions(), net_options(settings))
+    learner = make_learner(settings)
     loop = ClosedLoop(settings, LoopOptions(given.seconds), learner)
     loop.run()
     weights = learner.net.export()

@@ -103,6 +103,8 @@ def evaluate(
     """
     clock = Clock()
     began = clock.monotonic()
+    if cold and (report is not None or counting):
+        raise ConfigError("--cold writes no report and has no counting arm: leave out --report and --counting")
     settings = load_config(config, log_format.value)
     chosen = _seeds(seeds)
     with _Bar() as bar:

@@ -72,7 +72,7 @@ def backlog(count: int) -> Pairs:
     return [(one.user_id.encode(), encode(one)) for one in make_events(count)]
 
 
-def wait_for(done: Callable[[], bool], timeout_s: float = 120.0) -> None:
+def wait_for(done: Callable[[], bool], what: str = "the worker", timeout_s: float = 120.0) -> None:
     """Return once `done` says so.
 
     Raises:
@@ -81,7 +81,7 @@ def wait_for(done: Callable[[], bool], timeout_s: float = 120.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not done():
         if time.monotonic() > deadline:
-            raise ConfigError("the worker made no slates in time; its machine is too busy or it does not start")
+            raise ConfigError(f"{what} did not answer in time: the machine is too busy, or it does not start")
         time.sleep(0.05)
 
 

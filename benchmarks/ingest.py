@@ -51,12 +51,12 @@ def run(clips: Path, clip_rate: float, rate: float, seconds: float, say: Callabl
         files = _copies(clips, settings.data_dir / "bench" / "clips", round(clip_rate * seconds))
         with _ingest(settings, ingest_port):
             _warm_up(settings)
-            wait_for(lambda: not _metric(ingest_port, "freshloop_ingest_waiting_videos"))
+            wait_for(lambda: not _metric(ingest_port, "freshloop_ingest_waiting_videos"), "ingest")
             say(f"{len(files)} clips at {clip_rate:g}/s beside {rate:g} events/s for {seconds:g} s")
             before = _metric(pool_port, f"{_DELAY}_count")
             earlier = (scrape(pool_port) or {}) | (scrape(ingest_port) or {})  # the videos that were there at the start
             found, sent = asyncio.run(drive(settings, rate, seconds, lambda: _publish(settings, files, clip_rate)))
-            wait_for(lambda: _metric(pool_port, f"{_DELAY}_count") - before >= len(files))
+            wait_for(lambda: _metric(pool_port, f"{_DELAY}_count") - before >= len(files), "ingest")
             pool, ingest = _since(earlier, scrape(pool_port)), _since(earlier, scrape(ingest_port))
         shutil.rmtree(files[0].parent)
     late = np.array([one.late_ms for one in found if one.due_s >= SETTLE_S])
@@ -79,7 +79,7 @@ def _ingest(settings: Settings, port: int) -> Iterator[None]:
     with open(log, "wb") as out:
         child = subprocess.Popen(command, env=os.environ | environment(settings), stdout=out, stderr=subprocess.STDOUT)
     try:
-        wait_for(lambda: scrape(port) is not None)
+        wait_for(lambda: scrape(port) is not None, "ingest")
         yield
     finally:
         child.send_signal(signal.SIGKILL)

@@ -1,7 +1,7 @@
 """`freshloop bench rebuild`: what a state is worth that is made anew from the last N events, against a full replay.
 
 The closed loop runs with room for 255 recent events, so that most viewers' whole histories are there when it ends.
-Under the version that serves then, `streams.core.step.rebuild` makes each viewer's state from its last N events and
+Under the version that serves then, `streams.core.rebuilding.rebuild` makes each viewer's state from its last N events and
 from all of them. The simulator knows the viewer's taste, so it can tell which videos the viewer would like best.
 """
 
@@ -73,10 +73,9 @@ class World:
         self.numbers, self.slots = live[slots >= 0], slots[slots >= 0]
         at_s = (loop.now - world.start_ms) / 1000
         self.values = _values(world.viewers, self.viewers, at_s, world, self.numbers)
+        low = (self.pool.keys[self.slots] & 0xFFFF_FFFF).astype(np.uint32)
         for place, row in enumerate(self.rows.tolist()):
-            seen = self.states.seen_keys(row)
-            low = (self.pool.keys[self.slots] & 0xFFFF_FFFF).astype(np.uint32)
-            self.values[place, np.isin(low, seen)] = -1.0
+            self.values[place, np.isin(low, self.states.seen_keys(row))] = -1.0
 
     def scores(self, hidden: Floats) -> Floats:
         """Return logits [B, N] of the live videos, -inf for those that were seen."""

@@ -109,7 +109,6 @@ class ViewModel:
         sizes = {"without_surface": self.plain, **({"with_surface": self.size} if surfaces else {})}
         self.learners = {name: Learner(size, config, seed) for name, size in sizes.items()}
         self.last_ratio: dict[int, float] = {}
-        self._run: dict[int, int] = {}
 
     def features(self, request: Request, item: int, history: History | None, taste: tuple[float, ...]) -> Floats:
         """Return the features of an exposure; `taste` are four scores of the item for the user, 0 where not known."""

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from deploy.scrape import scrape
 from deploy.supervisor import ChildSpec
@@ -62,9 +63,7 @@ def test_clips_become_vectors_in_the_pool(broker, make_settings, tmp_path):
     media = [str(paths[0]), str(paths[1]), str(paths[0]), str(tmp_path / "bad.mp4"), ""]
     (tmp_path / "bad.mp4").write_bytes(b"\0" * 5000)
     videos = [
-        type(one)(**{name: getattr(one, name) for name in one.__struct_fields__} | {"media": where, "title": "a cat"})
-        for number, where in enumerate(media)
-        for one in [video(number, published_ms=now)]
+        replace(video(number, published_ms=now), media=where, title="a cat") for number, where in enumerate(media)
     ]
     first, worker = ingest_spec(settings), worker_spec(settings)
     with running(settings, worker, first.spec) as parts:

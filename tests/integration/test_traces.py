@@ -20,6 +20,7 @@ from streams.core.events import EventType
 from streams.topics import Topics
 from tests.conftest import free_ports
 from tests.fakes import event, video
+from tests.integration.test_worker import now_ms
 from tests.running import publish, read, running, worker_spec
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -63,10 +64,6 @@ def receiver():
 
 def values(attributes):
     return {one.key: one.value.string_value or one.value.int_value for one in attributes}
-
-
-def now_ms():
-    return time.time_ns() // 1_000_000
 
 
 def test_a_batch_is_a_trace_and_an_event_leads_from_its_producer_to_its_slate(broker, make_settings):

@@ -125,7 +125,6 @@ def test_no_user_brings_more_than_the_bound_to_a_step(store, head, noise):
     batch = next(batches(store, np.arange(store.kept), SHAPE, np.random.default_rng(0)))
     assert len(np.unique(batch.owner[: len(np.unique(batch.row))])) < len(np.unique(batch.row))  # several of one user
     inputs = inputs_of(free, store, batch)
-    inputs_of(bounded, store, batch)
     step = tf.function(bounded._gradients, jit_compile=True)
     before = norm_by_user(free, store, batch, inputs, lambda some: plainly(free, some))
     after = norm_by_user(bounded, store, batch, inputs, lambda some: step(*map(tf.constant, some))[1])

@@ -1,8 +1,8 @@
 """`freshloop bench rebuild`: what a state is worth that is made anew from the last N events, against a full replay.
 
 The closed loop runs with room for 255 recent events, so that most viewers' whole histories are there when it ends.
-Under the version that serves then, `streams.core.rebuilding.rebuild` makes each viewer's state from its last N events and
-from all of them. The simulator knows the viewer's taste, so it can tell which videos the viewer would like best.
+Under the version that serves then, `streams.core.rebuilding.rebuild` makes each viewer's state from its last N events
+and from all of them. The simulator knows the viewer's taste, so it can tell which videos the viewer would like best.
 """
 
 from __future__ import annotations

@@ -152,12 +152,14 @@ class Feeds:
                 self._pool.reward(feedback.video_id, amount, feedback.impression_ms)
 
     def on_erasures(self, records: Any) -> None:
-        """Forget what erased users liked."""
+        """Forget what erased users liked; only asked for where likes are kept."""
+        assert self.activity is not None
         for record in records:
-            if self.activity is None or not record.value:
+            if not record.value:
                 continue
             try:
-                self.activity.forget(bytes.fromhex(_decode_erasure(record.value).mark))
+                erasure = _decode_erasure(record.value)
+                self.activity.forget(bytes.fromhex(erasure.mark), erasure.offset)
             except (BadRecord, ValueError):
                 continue
 

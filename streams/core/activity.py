@@ -37,13 +37,16 @@ class Activity:
         self._times = np.zeros((users, LIKES), np.int64)
         self._used = np.zeros(users, np.int64)  # likes ever
         self._by_mark: dict[bytes, int] = {}
+        self._void: dict[bytes, int] = {}  # offset of the event that erased a user
 
     def __len__(self) -> int:
         return len(self._row_of)
 
     def add(self, feedback: Feedback) -> None:
-        """Take in a labelled impression; only a like counts, and only once for a video."""
+        """Take in a labelled impression; only a like counts, once for a video, and none of before an erasure."""
         if feedback.outcome in LIKED:
+            if self._void and feedback.offset <= self._void.get(mark_of(feedback.user_id), -1):
+                return
             self.like(feedback.user_id, key64(feedback.video_id), feedback.event_time_ms)
 
     def like(self, user_id: str, video: int, at_ms: int) -> None:
@@ -55,8 +58,15 @@ class Activity:
         self._times[row, place] = max(at_ms, int(self._times[row, place]) if len(held) else 0)
         self._used[row] += not len(held)
 
-    def forget(self, mark: bytes) -> bool:
-        """Forget an erased user, known by its mark; return whether something was known of it."""
+    def forget(self, mark: bytes, offset: int) -> bool:
+        """Forget a user, known by its mark, whom the event at `offset` erased; return whether something was known.
+
+        Feedback of before may come later: topics have no order between them.
+        """
+        self._void[mark] = max(offset, self._void.get(mark, -1))
+        return self._drop(mark)
+
+    def _drop(self, mark: bytes) -> bool:
         key = self._by_mark.pop(mark, None)
         if key is None:
             return False
@@ -82,7 +92,7 @@ class Activity:
         row = self._row_of.get(key)
         if row is None:
             if not self._free:
-                self.forget(mark_of(self._names[next(iter(self._row_of.values()))]))
+                self._drop(mark_of(self._names[next(iter(self._row_of.values()))]))
             row = self._row_of[key] = self._free.pop()
             self._names[row] = user_id
             self._by_mark[mark_of(user_id)] = key

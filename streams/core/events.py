@@ -134,6 +134,11 @@ class Event(Record, frozen=True, gc=False):
         if (self.profile is not None) != (self.type is EventType.PROFILE):
             raise ValueError("type 'profile' and the field profile come together")
 
+    @property
+    def brings_slate(self) -> bool:
+        """Whether a slate is made when it is applied: of an opening, and of a step of the hidden state."""
+        return self.type is EventType.OPEN or (self.type in TASTE and self.video_id is not None)
+
 
 class Video(Record, frozen=True, gc=False):
     """A published item. Topic `videos`, key `video_id`; an empty value withdraws it.

@@ -12,7 +12,7 @@ import msgspec
 from streams.clock import Clock
 from streams.codecs import BadRecord, Decoder, encode
 from streams.config import ConfigError, Settings
-from streams.core.events import TASTE, Event, EventType, Slate, Source, Video
+from streams.core.events import Event, EventType, Slate, Source, Video
 from streams.core.graph import TagPairs
 from streams.core.lifts import Social
 from streams.core.pool import FreshPool
@@ -174,9 +174,10 @@ class Service:
 
     def _over(self, slate: Slate) -> set[str]:
         """Return what of a slate has been withdrawn, sold out or over since it was made, by its partition's time."""
-        pool, owned = self._worker.pool, self._worker.owned[self._partition(slate.user_id)]
-        slots = pool.slots(slate.video_ids)
-        gone = (slots >= 0) & ~pool.windows.are_open(slots, owned.core.watermark_ms)
+        pool, owned = self._worker.pool, self._worker.owned.get(self._partition(slate.user_id))
+        slots = pool.slots(slate.video_ids)  # what has none any more is over, too: closed items give theirs away first
+        now_ms = self._worker.clock.now_ms() if owned is None else owned.core.watermark_ms
+        gone = (slots < 0) | ~pool.windows.are_open(slots, now_ms)
         return {video_id for video_id, is_gone in zip(slate.video_ids, gone.tolist(), strict=True) if is_gone}
 
     def _videos(self, video_ids: Any) -> dict[str, Video]:
@@ -196,7 +197,7 @@ class Service:
         events = [renamed(event, self._rename) for event in events]
         accepted = [Accepted(event.event_id, self._partition(event.user_id)) for event in events]
         last = events[-1]
-        if not wait or last.type not in TASTE | {EventType.OPEN}:
+        if not wait or not last.brings_slate:
             await self._publish(events)
             return EventsAnswer(accepted)
         slate, took_ms = await self._publish_and_wait(events, last)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from streams.cells import CellIndex
 from streams.core.activity import LIKES, Activity, decayed
 from streams.core.erasure import mark_of
-from streams.core.events import EventType
+from streams.core.events import EventType, Feedback
 from streams.core.graph import Authors, TagPairs
 from streams.core.hashing import key64
 from streams.core.lifts import LiftConfig, Lifted, Lifts, Social, lifts_of
@@ -157,10 +157,23 @@ def test_activity_keeps_the_newest_likes_and_forgets():
     activity.like("dan", 8, 1)  # no room: bob liked something longest ago
     assert activity.name(key64("bob")) == ""
     assert activity.name(key64("dan")) == "dan"
-    assert activity.forget(mark_of("dan"))
-    assert not activity.forget(mark_of("dan"))
+    assert activity.forget(mark_of("dan"), 5)
+    assert not activity.forget(mark_of("dan"), 5)
     assert not len(activity.likes(np.array([key64("dan")]))[0])
     assert len(activity) == 1
+
+
+def test_likes_from_before_an_erasure_do_not_come_back_whichever_topic_is_read_first():
+    activity = Activity(2)
+    like = Feedback(
+        impression_id="i", user_id="dan", video_id="v1", revision=0, offset=7, event_time_ms=5, impression_ms=5,
+        outcome="like",
+    )  # fmt: skip
+    assert not activity.forget(mark_of("dan"), 8)
+    activity.add(like)
+    assert (len(activity), activity.name(key64("dan"))) == (0, "")
+    activity.add(msgspec.structs.replace(like, offset=9))  # it came back
+    assert activity.name(key64("dan")) == "dan"
 
 
 def test_a_like_is_worth_half_after_its_half_life():

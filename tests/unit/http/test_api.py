@@ -156,6 +156,22 @@ def test_what_is_over_since_the_slate_was_made_is_not_in_the_answer(make_setting
     assert [item["video_id"] for item in new["items"]] == ["v5"]
 
 
+def test_what_is_over_stays_away_when_its_slot_is_given_to_another(make_settings):
+    worker = FakeWorker(make_settings(), videos=64)  # as many as the pool holds
+    shown = [item["video_id"] for item in ask(worker, "GET", "/v1/users/ann/slate").json()["items"]]
+    worker.pool.withdraw(shown[0])
+    worker.pool.add([video(99, worker.clock.now_ms())])
+    assert worker.pool.slot(shown[0]) == -1
+    assert [item["video_id"] for item in ask(worker, "GET", "/v1/users/ann/slate").json()["items"]] == shown[1:]
+
+
+def test_nothing_is_waited_for_where_no_slate_can_come(worker, monkeypatch):
+    monkeypatch.setattr(worker.board, "expecting", None)  # would fail
+    follow = event(type="follow", other_id="a7", video_id=...)
+    answer = ask(worker, "POST", "/v1/events?wait=true", json=follow)
+    assert (answer.status_code, answer.json().get("slate")) == (202, None)
+
+
 def test_a_slate_that_does_not_come_is_waited_for_in_vain_only_for_a_while(worker, monkeypatch):
     monkeypatch.setattr("streams.http.service.WAIT_S", 0.05)
     worker.mute = True

@@ -20,7 +20,8 @@ from model.batches import Batch, BatchShape, batches
 from model.catalogue import Catalogue
 from model.config import ModelConfig
 from model.examples import Examples, Limits
-from model.nets import Net, NetOptions, _arrays
+from model.net_options import NetOptions
+from model.nets import Net, _arrays
 from model.tables import BETA1, BETA2, EPSILON
 from model.trainer_cli import net_options
 from model.weights import initial

@@ -23,7 +23,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "topics check": ("freshloop topics check --json",),
     "schemas": ("freshloop schemas events", "freshloop schemas --out schemas"),
     "worker": ("freshloop worker --name w1", "freshloop worker --name w2 --metrics-port 19101 --http-port 19081"),
-    "trainer": ("freshloop trainer", "FRESHLOOP_TRAIN_EXAMPLES=20000 freshloop trainer --loglevel debug"),
+    "trainer": (
+        "freshloop trainer",
+        "FRESHLOOP_TRAIN_EXAMPLES=20000 freshloop trainer --loglevel debug",
+        "FRESHLOOP_TRAINERS=10.0.0.5:19200,10.0.0.6:19200 freshloop trainer --index 1",
+    ),
     "simulate": (
         "freshloop simulate --for 60",
         "freshloop simulate --products 0.1 --rooms 0.05 --for 60",
@@ -65,6 +69,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "experiment": ("freshloop experiment", "freshloop experiment --control frozen --json"),
     "report": ("freshloop report", "freshloop report --out yesterday.html --cluster --limit 500000"),
     "bench pipeline": ("freshloop bench pipeline --rounds 3 --only limit,freshloop --json",),
+    "bench workers": ("freshloop bench workers --counts 1,2 --rounds 3 --json",),
     "bench latency": ("freshloop bench latency --seconds 30 --json",),
     "bench state": ("freshloop bench state --users 100000 --rounds 3 --json",),
     "bench pool": ("freshloop bench pool --json", "freshloop bench pool --sizes 1000,100000 --rounds 3"),

@@ -143,7 +143,7 @@ def _rank_by_key(
     """Return the slates of one order, whose viewers' seen videos are known by key."""
     eligible = Eligible(pool, now_ms, SeenKeys([slated.seen[place] for place in order.places.tolist()]))
     logits = _logits(order, slated, pool, seeds)
-    index = pool.index(order.scorer) if isinstance(logits, Products) else None
+    index = pool.index(order.scorer) if isinstance(logits, Products) and not policy.temperature else None
     if isinstance(logits, Products) and index is not None:
         return rank_nearest(logits, index, eligible, policy, seeds, lifts)
     if lifts:

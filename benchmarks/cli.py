@@ -116,6 +116,19 @@ def train(
 
 
 @bench_app.command()
+def trainers(
+    counts: Annotated[str, typer.Option(help="Processes that learn as one, comma-separated.")] = "1,2",
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each.")] = 5,
+    examples: Annotated[int, typer.Option(min=1_000, help="Examples of each process.")] = 24_000,
+    as_json: Json = False,
+) -> None:
+    """Examples per second of one trainer process, and of two that learn as one, on this machine."""
+    from benchmarks.trainers import run
+
+    _show(run([int(count) for count in counts.split(",")], rounds, examples, _say), as_json)
+
+
+@bench_app.command()
 def compression(
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each contestant.")] = 5,
     videos: Annotated[int, typer.Option(min=100, help="Videos in the pool.")] = 20_000,

@@ -33,9 +33,10 @@ class Assistant(Trainer):
     def start(self, stopping: Callable[[], bool]) -> None:
         """Read what the chief reads, and begin with feedback where it says."""
         self._read_whole(stopping)
-        offsets = self._team.hear().offsets
-        self._journal = Journal(Through(0, offsets))
-        self._new_from = self._intake.start_feedback(offsets, READ_AGAIN)
+        told = self._team.hear()
+        self._base, self._arrivals = told.version, {told.version: 0}
+        self._journal = Journal(Through(0, told.offsets))
+        self._new_from = self._intake.start_feedback(told.offsets, READ_AGAIN)
         self._live = True
 
     def obey(self, order: Order) -> bool:

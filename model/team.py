@@ -34,8 +34,9 @@ class Order(msgspec.Struct, frozen=True):
     """What the chief tells the others to do.
 
     Attributes:
-      kind: `start` reading feedback at `offsets`; `count` what is new; take part in a `round`, once the erasures below
-        `erased` are done; note what it `learned` as `version`; go `back` to what `version` knew; `end`.
+      kind: `start` reading feedback at `offsets`, while `version` leads; `count` what is new; take part in a `round`,
+        once the erasures below `erased` are done; note what it `learned` as `version`; go `back` to what `version`
+        knew; `end`.
     """
 
     kind: Literal["start", "count", "round", "learned", "back", "end"]

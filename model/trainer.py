@@ -113,7 +113,7 @@ class Trainer:
         self._read_whole(stopping)
         self._take_over(self._registry.leading())
         self._arrivals[self._base] = 0
-        self._team.tell(Order("start", offsets=dict(self._journal.through.offsets)))
+        self._team.tell(Order("start", self._base, offsets=dict(self._journal.through.offsets)))
         self._new_from = self._intake.start_feedback(self._journal.through.offsets, READ_AGAIN)
         self._last_round = self._clock.monotonic()
         self._live = True

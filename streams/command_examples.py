@@ -75,6 +75,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "bench pool": ("freshloop bench pool --json", "freshloop bench pool --sizes 1000,100000 --rounds 3"),
     "bench compression": ("freshloop bench compression --rounds 3 --videos 5000 --json",),
     "bench train": ("freshloop bench train --examples 12000 --rounds 3 --json",),
+    "bench trainers": ("freshloop bench trainers --counts 1,2 --rounds 3 --json",),
     "bench content": ("freshloop bench content --seeds 1 --variants none,all --json",),
     "bench ingest": ("freshloop bench ingest --clips clips --json",),
     "bench swap": ("freshloop bench swap --swaps 4 --json",),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Tensor = Any  # TensorFlow ships no types
 
-TIMEOUT_S = 120.0  # that one waits for the others
+TIMEOUT_S = 600.0  # that one waits for the others, who may still be reading their topics
 _WORD = 4  # bytes; what is said goes over the wire as int32
 _TYPES = (tf.float32, tf.int32)
 

@@ -3,6 +3,7 @@
 What a demo shows depends on how busy its machine is; this does not. A run is a pure function of its options and seed.
 
     python -m benchmarks.closed_loop --seconds 120 --seeds 1,2,3
+    python -m benchmarks.closed_loop --seconds 480 --jump-at 360
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 
+from benchmarks.recovery import Followed
 from model.batches import BatchShape
 from model.catalogue import Catalogue
 from model.config import model_config
@@ -78,6 +80,9 @@ class ClosedLoop:
         parameters = load_parameters() if parameters is None else parameters
         self.world = self.make_world(parameters, self._setup(arms))
         self.now = 1_700_000_000_000
+        if options.jump_at is not None:
+            jump_ms = self.now + round(1000 * options.jump_at)
+            self.world.measures = Followed(arms, options.viewers, options.seed, jump_ms)
         self._publish(self.world.catalogue.open(options.videos, self.now))
         self.world.begin(self.now)
         self.studio = Studio(
@@ -208,7 +213,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--rate", type=float, default=1000.0)
     parser.add_argument("--seeds", default="1")
-    parser.add_argument("--jump-at", type=float)
+    parser.add_argument("--jump-at", type=float, help="seconds from the start at which every taste jumps")
     parser.add_argument("--friends", type=int, default=0, help="of a viewer who comes for the first time")
     parser.add_argument("--follows", type=int, default=0)
     parser.add_argument("--net", default="{}", help="JSON over NetOptions")
@@ -228,6 +233,8 @@ def main() -> None:
         keys = ("reward_share", "reward_share_interval", "lead", "measured_impressions", "last_minute")
         print(json.dumps({"seed": seed, "versions": loop.versions} | {key: found.get(key) for key in keys}))
         print(json.dumps(loop.log[-3:]))
+        if isinstance(loop.world.measures, Followed):
+            print(json.dumps({"recovery": loop.world.measures.recovery()}))
 
 
 if __name__ == "__main__":

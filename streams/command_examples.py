@@ -62,7 +62,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "freshloop evaluate --format kuairand --cold",
         "freshloop evaluate --format interactions --warm clicks.csv --user visitor --item product --time ts",
     ),
-    "experiment": ("freshloop experiment", "freshloop experiment --control frozen --json"),
+    "experiment": (
+        "freshloop experiment",
+        "freshloop experiment --control frozen --json",
+        "freshloop experiment --policy popular --policy version:3",
+    ),
     "report": ("freshloop report", "freshloop report --out yesterday.html --cluster --limit 500000"),
     "bench pipeline": ("freshloop bench pipeline --rounds 3 --only limit,freshloop --json",),
     "bench latency": ("freshloop bench latency --seconds 30 --json",),

@@ -105,7 +105,7 @@ class LineageLoop(ClosedLoop):
 
         def noted(now_ms: int, arm: int, viewers: Any, reward: Floats, expected: Floats, versions: Any = ()) -> None:
             if arm == 0 and now_ms >= since:
-                np.add.at(self.rewards_of, (slice(None), viewers), np.stack([expected, np.ones(len(viewers))]))
+                self.rewards_of[:, viewers] += np.stack([expected, np.ones(len(viewers))])  # all different
             add(now_ms, arm, viewers, reward, expected, versions)
 
         measures.add = noted  # type: ignore[method-assign]

@@ -1,7 +1,8 @@
 """Estimates of policies that never ran, beside the simulator's truth. The closed loop logs, exploring by Boltzmann.
 
 What `model.counterfactual` makes of the feedback alone is compared with what the viewers would have done: for each
-explored choice of the log videos are drawn from the judged policy, and the simulator's viewer answers anew.
+explored choice of the log videos are drawn from the judged policy, and the simulator's viewer answers anew. Versions
+are those of the middle of the run, and the choices those of its second half, which no such version has learned from.
 
     python -m benchmarks.off_policy --seeds 1,2,3
 """
@@ -40,6 +41,16 @@ class LoggingLoop(ClosedLoop):
     ) -> None:
         self.kept_log, self.published = Log(ONLINE), list[Video]()
         super().__init__(settings, options, learner, parameters, (ONLINE,))
+        self.middle, self.middle_ms = self.online, self.now + round(500 * options.seconds)
+
+    def _learn(self) -> None:
+        super()._learn()
+        if self.now <= self.middle_ms:
+            self.middle = self.online
+
+    def kept(self) -> set[int]:
+        """Return the versions that serve, or are judged."""
+        return super().kept() | {self.middle.version}
 
     def _publish(self, videos: list[Any]) -> None:
         self.published += videos
@@ -50,21 +61,21 @@ class LoggingLoop(ClosedLoop):
         super()._teach(record)
 
     def choices(self) -> Choices:
-        """Return the explored choices."""
+        """Return the explored choices of the second half."""
         fresh_ms = round(3_600_000 * self.settings.fresh_hours)
-        return self.kept_log.choices(Shelf(self.published, (), fresh_ms))
+        return self.kept_log.choices(Shelf(self.published, (), fresh_ms)).after(self.middle_ms)
 
     def targets(self, choices: Choices, size: int) -> dict[str, Target]:
         """Return the policies that are judged, by name."""
         half_life_ms = 1000 * self.settings.popularity_half_life_s
-        newest = ByVersion(self.online, choices)
+        newest = ByVersion(self.middle, choices)
         found = {
             "random": Target(uniform, len(choices.shelf.videos)),
             "popular": Target(by_popularity(half_life_ms), size),
             "online": Target(newest, size, 5, self.settings.threshold),
             "online, threshold .5": Target(newest, size, 5, 0.5),
         }
-        if self.frozen is not None:
+        if self.frozen is not None and self.frozen.version <= self.middle.version:
             found["frozen"] = Target(ByVersion(self.frozen, choices), size, 5, self.settings.threshold)
         return found
 
@@ -99,7 +110,7 @@ class LoggingLoop(ClosedLoop):
 def compare(loop: LoggingLoop, size: int) -> list[dict[str, Any]]:
     """Return for each policy its truth and what the log says of it."""
     choices = loop.choices()
-    reward = ByVersion(loop.online, choices)
+    reward = ByVersion(loop.middle, choices)
     found = []
     for name, target in loop.targets(choices, size).items():
         value, error = loop.truth(choices, target)
@@ -116,11 +127,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     logging.basicConfig(level=logging.WARNING)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--seconds", type=float, default=150.0)
+    parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--rate", type=float, default=800.0)
     parser.add_argument("--viewers", type=int, default=2000)
     parser.add_argument("--size", type=int, default=20, help="positions of the slates of judged policies")
-    parser.add_argument("--temperature", type=float, default=0.5)
+    parser.add_argument("--temperature", type=float, default=0.25)
     parser.add_argument("--seeds", default="1")
     given = parser.parse_args(arguments)
     quiet_tensorflow(threads=1)

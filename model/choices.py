@@ -7,7 +7,7 @@ videos that could have been recommended instead.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,12 @@ class Choices:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    def after(self, at_ms: int) -> Choices:
+        """Return those made later, with all that was known then."""
+        first = int(np.searchsorted(self.at_ms, at_ms, side="right"))
+        names = ("user", "video", "at_ms", "chance", "label", "steps", "behaviour", "count", "seen")
+        return replace(self, **{name: getattr(self, name)[first:] for name in names})
 
     def chunks(self) -> Iterator[slice]:
         """Yield slices of some choices each."""

@@ -1,7 +1,8 @@
 """What a policy that never ran would have earned, estimated from the explored choices of a log.
 
 A policy is judged by what one position of its slates earns, each as likely as the others: its chance of a video is one
-over the slate's length where the slate has it, and 0 elsewhere.
+over the slate's length where the slate has it, and 0 elsewhere. A version may only be judged by choices that came after
+all that it learned from (`Choices.after`): it would know their labels, and choose what happened to be liked.
 """
 
 from __future__ import annotations

@@ -42,9 +42,10 @@ def experiment(
     check compares two halves of the control's users, and must not settle. Explored slots tell what a uniform draw
     would have earned; where an arm `random` runs, it says whether that is so.
 
-    A policy is judged on the explored positions of the control, by what a position of its slates would have earned:
-    self-normalised, and doubly robust with the version in service as the model of the reward. The mean weight must be
-    1: less means that exploration does not show all that the policy chooses, as uniform exploration does not.
+    A policy is judged by the explored positions of the control, by what a position of its slates would have earned:
+    self-normalised, and, where a version is named, doubly robust with the newest named one as the model of the reward.
+    Only positions count that came after what the named versions learned from. The mean weight must be 1: less means
+    that exploration does not show all that the policy chooses, as uniform exploration does not.
     """
     settings = load_settings()
     names = [checked(name) for name in policy or ()]

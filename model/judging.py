@@ -8,6 +8,7 @@ from typing import Any
 
 from model.choices import Choices, Log, Shelf
 from model.counterfactual import ByVersion, Judged, Target, by_popularity, judge, uniform
+from model.registry import Version
 from model.topic import read
 from streams.codecs import BadRecord, Decoder
 from streams.config import ConfigError, Settings
@@ -37,14 +38,22 @@ def checked(name: str) -> str:
 def judged(settings: Settings, log: Log, names: Sequence[str], threshold: float) -> dict[str, dict[str, Any]]:
     """Return for each policy what a position of its slates would have earned, ready for JSON.
 
+    All are judged by the choices that came after what the named versions learned from; the newest of these versions is
+    the model of the reward.
+
     Raises:
-      ConfigError: the cluster does not answer in time, or does not hold a version.
+      ConfigError: the cluster does not answer in time, or does not hold a version, or there are no such choices.
     """
-    serving = _scorers(settings, names)
+    versions = _versions(settings, names)
     choices = log.choices(_shelf(settings))
+    newest = max(versions.values(), key=lambda one: one.manifest.trained_through_ms, default=None)
+    if newest is not None:
+        choices = choices.after(newest.manifest.trained_through_ms)
     if not len(choices):
-        raise ConfigError(f"no position of arm {log.arm!r} was explored, so no policy can be judged")
-    reward = ByVersion(serving[VERSION], choices)
+        later = "" if newest is None else f" after what version {newest.number} learned from"
+        raise ConfigError(f"no position of arm {log.arm!r} was explored{later}, so no policy can be judged")
+    serving: dict[str, Scorer] = {name: one.scorer() for name, one in versions.items()}
+    reward = None if newest is None else ByVersion(newest.scorer(), choices)
     return {name: told(judge(choices, _target(settings, name, serving, choices, threshold), reward)) for name in names}
 
 
@@ -66,18 +75,18 @@ def _target(settings: Settings, name: str, serving: dict[str, Scorer], choices: 
     return Target(ByVersion(serving[name], choices), settings.slate_size, settings.slate_minimum, threshold)
 
 
-def _scorers(settings: Settings, names: Sequence[str]) -> dict[str, Scorer]:
-    """Return the versions that are named, and the one in service, which models the reward."""
+def _versions(settings: Settings, names: Sequence[str]) -> dict[str, Version]:
+    """Return the versions that are named."""
     registry = read(settings).registry
-    found: dict[str, Scorer] = {}
-    for name in (VERSION, *names):
+    found = {}
+    for name in names:
         if not name.startswith(VERSION):
             continue
         _, _, number = name.partition(":")
         version = registry.version(int(number)) if number else registry.current() or registry.version(0)
         if version is None:
             raise ConfigError(f"there is no version {number} whose weights are kept; see 'freshloop models list'")
-        found[name] = version.scorer()
+        found[name] = version
     return found
 
 

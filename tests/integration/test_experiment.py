@@ -53,6 +53,7 @@ def test_policies_are_judged_by_the_explored_positions(settings):
     assert 180 <= random["effective"] <= 250  # nearly alike, but for what was seen before and has none
     assert random["weight"]["low"] < 1.0 < random["weight"]["high"]
     assert 0 < popular["effective"] < 30
+    assert run(settings, "--policy", "random", "--json").returncode == 0  # no version, so no model of the reward
     for one in found.values():
         assert one["snips"]["low"] <= one["snips"]["value"] <= one["snips"]["high"]
         assert one["robust"]["low"] <= one["robust"]["value"] <= one["robust"]["high"]

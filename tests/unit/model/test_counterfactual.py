@@ -61,6 +61,15 @@ def test_what_is_too_old_was_seen_or_is_not_published_cannot_be_chosen():
     assert later.eligible(slice(0, 1)).tolist() == [[False, False, False, True, False]]
 
 
+def test_choices_after_a_moment_keep_what_was_known_before():
+    choices = log(feedback(10, 0), feedback(50, 1, slate=20, propensity=0.1), feedback(60, 2, slate=50, propensity=0.1))
+    later = choices.after(50)
+    assert (len(choices), len(later)) == (2, 1)
+    assert later.video.tolist() == [2]
+    assert later.steps[0, :2].tolist() == [0, 1]
+    assert len(later.likes) == 3
+
+
 def test_a_slate_has_the_best_above_the_threshold_or_the_minimum():
     scores = np.array([[2.0, 1.0, -1.0, -2.0, -np.inf], [-3.0, -2.0, -1.0, -4.0, -5.0], [-np.inf] * 5])
     found = slate_chances(scores, 3, 1, 0.5)

@@ -29,7 +29,7 @@ class Result:
         self._arms: dict[str, Tally] = {}
         self._halves = Tally(), Tally()
         self._held: dict[str, float] = {}
-        self._explored: dict[str, str] = {}  # impressions of explored slots of the control, and their users
+        self._explored: dict[str, tuple[str, float]] = {}  # of explored slots of the control: user and propensity
 
     def add(self, records: Iterable[Feedback]) -> None:
         """Take in feedback; a later revision replaces the label of the impression."""
@@ -42,7 +42,7 @@ class Result:
                 half = bucket(record.user_id, self._salt) >= 0.5
                 self._halves[half].add(record.user_id, change, count)
                 if record.slate_id and record.propensity < EXPLORED_BELOW:
-                    self._explored[record.impression_id] = record.user_id
+                    self._explored[record.impression_id] = record.user_id, record.propensity
 
     def summary(self) -> dict[str, Any]:
         """Return the result, ready for JSON. Differences are of mean labels, arm less control."""
@@ -59,12 +59,13 @@ class Result:
     def _uniform(self) -> dict[str, Any]:
         """Return the mean label of a policy that draws uniformly, from the explored slots of the control.
 
-        An explored slot is drawn uniformly among what was allowed, so that the weights of the estimate are all alike.
+        Where slots are explored uniformly the weights of the estimate are nearly alike; by Boltzmann they are not.
         """
         labels = np.array([self._held[impression] for impression in self._explored])
-        _, users = np.unique(np.array(list(self._explored.values()), str), return_inverse=True)
-        chances = np.ones(len(labels))
-        found: Interval = snips(labels, chances, chances, users)
+        names = np.array([user for user, _ in self._explored.values()], str)
+        chances = np.array([chance for _, chance in self._explored.values()])
+        _, users = np.unique(names, return_inverse=True)
+        found: Interval = snips(labels, chances, np.ones(len(labels)), users)
         numbers = {"value": found.value, "low": found.low, "high": found.high}
         return {name: _short(one) for name, one in numbers.items()} | {"labels": len(labels)}
 

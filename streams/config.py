@@ -126,7 +126,11 @@ class Settings(BaseSettings):
     slate_minimum: Annotated[int, Field(ge=0, le=200)] = Field(5, description="Filled below the threshold up to this.")
     threshold: Share = Field(0.05, description="A video is recommended when its score exceeds this.")
     author_cap: Count = Field(3, description="Most videos of one author in a slate.")
-    exploration: Share = Field(0.1, description="Share of a slate's positions given to uniformly drawn videos.")
+    exploration: Share = Field(0.1, description="Share of a slate's positions given to drawn videos.")
+    exploration_by: Literal["uniform", "boltzmann"] = Field(
+        "uniform", description="How they are drawn; boltzmann: one of a slate at most, by exp(logit / temperature)."
+    )
+    temperature: Annotated[float, Field(gt=0)] = Field(0.5, description="Temperature of exploration by boltzmann.")
     fresh_hours: Annotated[float, Field(gt=0)] = Field(720.0, description="A video is fresh for this long.")
     product_fresh_hours: Annotated[float, Field(gt=0)] = Field(
         8760.0, description="A product is fresh for this long, unless it is sold out."
@@ -277,6 +281,8 @@ class Settings(BaseSettings):
             raise ValueError("experiment_shares must not exceed 1 together")
         if self.slate_minimum > self.slate_size:
             raise ValueError("slate_minimum must not exceed slate_size")
+        if self.exploration_by == "boltzmann" and self.exploration * self.slate_size > 1 + 1e-9:
+            raise ValueError("exploration by boltzmann must not exceed 1 / slate_size, one position of each slate")
         if sum(least for least, _ in parse_quotas(self.quotas).values()) > self.slate_size:
             raise ValueError("the least positions of all kinds in quotas must not exceed slate_size together")
         if self.kafka_security.startswith("SASL") and not (self.kafka_user and self.kafka_password):

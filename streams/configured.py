@@ -25,6 +25,7 @@ def step_config(settings: Settings, events_id: str = "") -> StepConfig:
             settings.author_cap,
             settings.exploration,
             Quotas.of(parse_quotas(settings.quotas)),
+            settings.temperature if settings.exploration_by == "boltzmann" else 0.0,
         ),
         shape=StateShape(
             settings.hidden_size,

@@ -16,6 +16,7 @@ from streams.core.events import Slate, Video
 from streams.explain import about
 from streams.explain_view import kind_words
 from streams.pseudonyms import pseudonyms
+from streams.reading import read_until
 from streams.security import kafka_options
 from streams.topics import Topics
 
@@ -35,8 +36,8 @@ def slates(
     consumer = KafkaConsumer(**kafka_options(settings), group_id=None, auto_offset_reset="earliest")
     wanted = pseudonyms(settings)(user).encode() if user else None
     try:
-        begin = _assigned(consumer, topics, marks is not None, from_start)
-        for record in _in_turn(consumer, topics.videos, begin):
+        _begin(consumer, topics, settings, from_start, marks)
+        for record in consumer:
             if marks is not None and record.topic == topics.videos:
                 _mark(marks, record)
                 continue
@@ -50,30 +51,20 @@ def slates(
         consumer.close()
 
 
-def _assigned(consumer: KafkaConsumer, topics: Topics, with_videos: bool, from_start: bool) -> int:
-    """Let a consumer read slates, and all videos; return where the videos end."""
-    name = topics.recommendations
+def _begin(consumer: Any, topics: Topics, settings: Settings, from_start: bool, marks: dict[str, str] | None) -> None:
+    """Let a consumer go on with slates from now on, or from the oldest, and with videos from where they end now."""
+    name, videos = topics.recommendations, TopicPartition(topics.videos, 0)
     partitions = [TopicPartition(name, number) for number in sorted(consumer.partitions_for_topic(name) or ())]
-    videos = [TopicPartition(topics.videos, 0)] if with_videos else []
-    consumer.assign([*partitions, *videos])
-    (consumer.seek_to_beginning if from_start else consumer.seek_to_end)(*partitions)
-    for tp in partitions:
-        consumer.position(tp)  # from now on, not from when the videos are read
-    return int(consumer.end_offsets(videos)[videos[0]]) if videos else 0
-
-
-def _in_turn(consumer: KafkaConsumer, videos: str, end: int) -> Iterator[Any]:
-    """Yield records; the slates only once the videos are read up to `end`."""
-    held: list[Any] | None = [] if end else None
-    for record in consumer:
-        if held is not None and record.topic == videos and record.offset + 1 >= end:
-            yield record
-            yield from held
-            held = None
-        elif held is not None and record.topic != videos:
-            held.append(record)
-        else:
-            yield record
+    offsets = consumer.beginning_offsets(partitions) if from_start else consumer.end_offsets(partitions)
+    if marks is not None:
+        consumer.assign([videos])
+        consumer.seek_to_beginning(videos)
+        for record in read_until(consumer, consumer.end_offsets([videos]), settings):
+            _mark(marks, record)
+        offsets |= {videos: consumer.position(videos)}
+    consumer.assign([*offsets])
+    for tp, offset in offsets.items():
+        consumer.seek(tp, offset)
 
 
 def _mark(marks: dict[str, str], record: Any) -> None:

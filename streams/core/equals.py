@@ -1,4 +1,4 @@
-"""How many equal values stand before each."""
+"""Equal values: how many stand before each, and where those of others are."""
 
 from __future__ import annotations
 
@@ -19,3 +19,11 @@ def nth_of_equals(values: Ints) -> Ints:
     found = np.empty_like(nth)
     np.put_along_axis(found, order, nth, axis=-1)
     return found
+
+
+def places_of(ordered: Ints, wanted: Ints) -> tuple[Ints, Ints]:
+    """Return where values [n] stand in the ascending `ordered`: place in `wanted`, and there, [M] each."""
+    begins = np.searchsorted(ordered, wanted)
+    counts = np.searchsorted(ordered, wanted, "right") - begins
+    places = np.repeat(np.arange(len(wanted)), counts)
+    return places, np.repeat(begins - (np.cumsum(counts) - counts), counts) + np.arange(len(places))

@@ -1,6 +1,7 @@
-"""Positions given to videos drawn uniformly: which, and what was drawn, for a whole batch.
+"""Positions given to drawn videos: which, and what was drawn, for a whole batch; uniformly, or by score.
 
-Every draw is a pure function of the row's seed and the position, so neither the batch nor its order matters.
+Every draw is a pure function of the row's seed and the position, and by score of the row's logits, so neither the batch
+nor its order matters.
 """
 
 from __future__ import annotations
@@ -11,10 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.hashing import draws, draws_at, uniforms
+from streams.core.logits import Logits
+from streams.core.ports import Floats
+from streams.core.tiles import TILE
 
 Allowed = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]  # rows [M], slots [M]
+Usable = Callable[[NDArray[np.int64]], NDArray[np.bool_]]  # rows [R] to [R, N]
 TRIES = 16  # draws for one position; when all fall on what is taken or not allowed, the position is not explored
 _FIRST = 3  # of them made for every position; the rest only where these failed
+_AT_ONCE = 1 << 22  # chances that are held at once
 
 
 def explore(
@@ -98,3 +104,57 @@ def _draw(
     at = usable.argmax(axis=1)
     pick = np.arange(len(row))
     return np.where(usable[pick, at], slots[pick, at], -1)
+
+
+def explore_by_score(
+    source: Logits,
+    length: NDArray[np.int64],
+    size: int,
+    usable: Usable,
+    share: float,
+    temperature: float,
+    seeds: NDArray[np.uint64],
+) -> tuple[NDArray[np.int64], Floats]:
+    """Return drawn slots [B, K], at most one of a row and -1 elsewhere, and float32 [B] with which chance it was drawn.
+
+    Each position is explored with probability `share`, one of a row at most; what it gets is drawn of everything that
+    is allowed, the best included, in proportion to exp(logit / temperature). The chance, of position and video
+    together, is 0 where a row explores nothing.
+
+    Args:
+      length: [B] positions that may be explored; size: K.
+      usable: tells of at most 64 rows which videos [R, N] may be drawn.
+      share: at most 1 / K; a row that has fewer positions keeps it.
+      seeds: [B].
+    """
+    drawn, chance = np.full((len(length), size), -1, np.int64), np.zeros(len(length), np.float32)
+    each = np.minimum(share, 1.0 / np.maximum(length, 1))
+    uniform = uniforms(draws(seeds, 2))
+    exploring = np.flatnonzero(uniform[:, 0] < each * length)
+    for start in range(0, len(exploring), TILE):
+        rows = exploring[start : start + TILE]
+        slots, among = _by_score(source.tile(rows), usable(rows), temperature, uniform[rows, 1])
+        position = np.minimum((uniform[rows, 0] / each[rows]).astype(np.int64), length[rows] - 1)
+        drawn[rows, position] = slots
+        chance[rows] = each[rows] * among
+    return drawn, chance
+
+
+def _by_score(
+    logits: Floats, usable: NDArray[np.bool_], temperature: float, uniform: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return a slot drawn for each row of logits [R, N], -1 where none is usable, and the chance [R] of each."""
+    slots, chance = np.full(len(logits), -1, np.int64), np.zeros(len(logits))
+    step = max(1, _AT_ONCE // max(logits.shape[1], 1))
+    for start in range(0, len(logits), step):
+        some = slice(start, start + step)
+        values = np.where(usable[some] & (np.abs(logits[some]) < np.inf), logits[some], -np.inf).astype(np.float64)
+        highest = values.max(axis=1, initial=-np.inf, keepdims=True)
+        weights = np.exp((values - np.where(highest > -np.inf, highest, 0.0)) / temperature)
+        below = np.cumsum(weights, axis=1)
+        found = np.flatnonzero(highest[:, 0] > -np.inf)
+        total = below[found, -1]
+        wanted = np.minimum(uniform[some][found] * total, np.nextafter(total, 0.0))  # below it also when rounded
+        chosen = (below[found] > wanted[:, None]).argmax(axis=1)
+        slots[start + found], chance[start + found] = chosen, weights[found, chosen] / total
+    return slots, chance

@@ -15,6 +15,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.equals import places_of
 from streams.core.events import Video
 from streams.core.pool import FreshPool
 
@@ -41,14 +42,12 @@ class Authors:
         """
         pool = self._pool
         tail = self._changed()
-        begins, ends = np.searchsorted(self._keys, authors, "left"), np.searchsorted(self._keys, authors, "right")
-        counts = ends - begins
-        places = np.repeat(np.arange(len(authors)), counts)
-        first = np.repeat(begins - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) if len(authors) else counts
-        slots = self._order[first + np.arange(len(places))]
+        places, at = places_of(self._keys, authors)
+        slots = self._order[at]
         if len(tail):
-            which, at = np.nonzero(pool.authors[tail][:, None] == authors[None, :])
-            places, slots = np.concatenate([places, at]), np.concatenate([slots, tail[which]])
+            tail = tail[np.argsort(pool.authors[tail], kind="stable")]
+            more, at = places_of(pool.authors[tail], authors)
+            places, slots = np.concatenate([places, more]), np.concatenate([slots, tail[at]])
         good = (pool.authors[slots] == authors[places]) & (slots < pool.size)  # given to another author since
         places, slots = places[good], slots[good]
         order = np.lexsort((slots, -pool.published_ms[slots], places))
@@ -61,7 +60,7 @@ class Authors:
         return places[newest], slots[newest]
 
     def _changed(self) -> Ints:
-        """Return the slots that changed since the layout, which is made anew where they are many."""
+        """Return the slots whose author changed since the layout, which is made anew where they are many."""
         pool = self._pool
         if pool.changes == self._through:
             return np.zeros(0, np.int64)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.activity import Activity, decayed
+from streams.core.equals import places_of
 from streams.core.graph import Authors
 from streams.core.logits import Logits
 from streams.core.pool import FreshPool
@@ -90,11 +92,7 @@ class Lifts:
 
     def of(self, rows: Ints) -> tuple[Ints, Ints]:
         """Return the lifts of rows [n]: place in `rows`, and place in the columns, [M] each."""
-        begins, ends = np.searchsorted(self.rows, rows, "left"), np.searchsorted(self.rows, rows, "right")
-        counts = ends - begins
-        starts = np.concatenate([[0], np.cumsum(counts)[:-1]]) if len(rows) else counts
-        places = np.repeat(np.arange(len(rows)), counts)
-        return places, np.repeat(begins - starts, counts) + np.arange(len(places))
+        return places_of(self.rows, rows)
 
     def taken(self, rows: Ints) -> Lifts:
         """Return the lifts of ascending rows [n], which become rows 0 to n - 1."""
@@ -165,11 +163,8 @@ def _by_author(ties: Mapping[int, Ties], now_ms: Ints, social: Social) -> Part:
     rows, keys = _pairs({row: one.follows for row, one in ties.items()} if social.config.follow else {})
     authors, which = np.unique(keys, return_inverse=True)
     places, slots = social.authors.slots(authors, BY_AUTHOR)
-    begins, ends = np.searchsorted(places, which, "left"), np.searchsorted(places, which, "right")
-    counts = ends - begins
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]]) if len(rows) else counts
-    at = np.repeat(begins - starts, counts) + np.arange(int(counts.sum()))
-    return np.repeat(rows, counts), slots[at], np.full(len(at), social.config.follow)
+    pairs, at = places_of(places, which)
+    return rows[pairs], slots[at], np.full(len(at), social.config.follow)
 
 
 def _by_friends(ties: Mapping[int, Ties], now_ms: Ints, social: Social) -> Part:
@@ -188,4 +183,4 @@ def _by_friends(ties: Mapping[int, Ties], now_ms: Ints, social: Social) -> Part:
 def _pairs(keys: Mapping[int, tuple[int, ...]]) -> tuple[Ints, Ints]:
     counts = [len(one) for one in keys.values()]
     rows = np.repeat(np.fromiter(keys, np.int64, len(keys)), counts)
-    return rows, np.fromiter((key for one in keys.values() for key in one), np.int64, len(rows))
+    return rows, np.fromiter(chain.from_iterable(keys.values()), np.int64, len(rows))

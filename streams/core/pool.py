@@ -6,7 +6,7 @@ slot is given away only when the pool is full, the longest ended first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -65,7 +65,7 @@ class FreshPool:
       since: int64 [S], place in the `videos` topic of what filled the slot first.
       content_since: int64 [S], place in the `vectors` topic of the newest content of its video; -1 without one.
       size: slots in use; everything beyond is free. Within `as_of` those that were in use then.
-      changes: places that videos were given so far; `changed` int64 [S], which of them a slot was given last.
+      changes: how often a slot came to have another author; `changed` int64 [S], which of these was its last.
       twins: slots whose keys share their low 32 bits, by those bits; empty but by rare chance.
     """
 
@@ -202,28 +202,34 @@ class FreshPool:
         before: dict[int, Counted | None] = {}
         anew: dict[int, None] = {}
         for change in changes:
-            slot = self._slots.of_id.get(change.video_id, -1)
-            if change.video is None:
-                if slot >= 0:
-                    before.setdefault(slot, self._counted(slot))
-                    self.windows.set(slot, CLOSED, change.offset, self.windows.of(slot))
+            slot, video, was, window = self._slots.of_id.get(change.video_id, -1), change.video, None, CLOSED
+            if slot < 0 and video is None:
                 continue
-            was = self.windows.of(slot) if slot >= 0 else None
             if slot < 0:
                 free = self._used < self.capacity
                 slot = self._used if free else int(np.argmin(self.windows.stays_ms))
-                before.setdefault(slot, None if free else self._counted(slot))
+                if slot not in before:
+                    before[slot] = None if free else self._counted(slot)
                 given.setdefault(slot, 0 if free else int(self.keys[slot]))
                 was = None if free else CLOSED  # before it came, a look back must not find it in another's place
                 self._own(slot, change)
-            before.setdefault(slot, self._counted(slot))
-            if self._describe(slot, change.video):
-                anew[slot] = None
-            self.windows.set(slot, window_of(change.video, change.heard_ms, self._ages), change.offset, was)
-        after = [self._counted(slot) for slot in before]
-        self._census.change(filter(None, before.values()), filter(None, after))
-        self._renew(list(anew), list(before))
+            else:
+                was = self.windows.of(slot)
+                if slot not in before:
+                    before[slot] = self._counted(slot)
+            if video is not None:
+                window = window_of(video, change.heard_ms, self._ages)
+                if self._describe(slot, video):
+                    anew[slot] = None
+            self.windows.set(slot, window, change.offset, was)
+        self._recount(before)
+        self._renew(list(anew), before)
         return given
+
+    def _recount(self, before: Mapping[int, Counted | None]) -> None:
+        """Tell the census what has become of slots."""
+        changed = [(was, now) for slot, was in before.items() if (now := self._counted(slot)) != was]
+        self._census.change([was for was, _ in changed if was], [now for _, now in changed if now])
 
     def expire(self, now_ms: int) -> None:
         """Take what has expired at `now_ms`, a moment that every partition has passed, out of the indexes."""
@@ -318,23 +324,25 @@ class FreshPool:
 
     def _describe(self, slot: int, video: Video) -> bool:
         """Note the facts of a slot's item; return whether they are others than before, so that it is encoded anew."""
-        before = self.videos[slot]
-        self.changes += 1
-        self.videos[slot], self.changed[slot] = video, self.changes
+        before, author = self.videos[slot], key64(video.author_id)
+        self.videos[slot] = video
+        if author != self.authors[slot]:
+            self.changes += 1
+            self.authors[slot], self.changed[slot] = author, self.changes
         self.durations_ms[slot], self.kinds[slot] = video.duration_ms, PLACES[video.kind]
         self.published_ms[slot] = video.published_ms
-        self.authors[slot] = key64(video.author_id)
         self.content_since[slot] = self._contents.since(video.video_id)
         return before is None or lasting(before) != lasting(video)
 
-    def _renew(self, anew: list[int], touched: list[int]) -> None:
+    def _renew(self, anew: list[int], before: Mapping[int, Counted | None]) -> None:
         """Encode slots anew; of those that are touched, what can still be open is in the indexes, and nothing else."""
-        some = np.array(touched, np.int64)
+        some = np.array(list(before), np.int64)
+        was_out = np.array([one is None or one.window.ends_ms <= self._ended_ms for one in before.values()], bool)
         over = self.windows.ends_ms[some] <= self._ended_ms
+        back = some[was_out & ~over & ~np.isin(some, anew)]
         for encoded in self._encoded.values():
             self._encode(encoded, anew)
-            if encoded.index is not None:
-                back = some[~over & ~np.isin(some, anew)]
+            if encoded.index is not None and len(back):
                 encoded.index.put(back, encoded.keys[back])
         self._unindex(some[over])
 

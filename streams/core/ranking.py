@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.equals import nth_of_equals
-from streams.core.explore import Allowed, explore
+from streams.core.explore import Allowed, Usable, explore, explore_by_score
 from streams.core.logits import Given, Logits
 from streams.core.ports import Floats
 from streams.core.quotas import Quotas, searched_by_kind, with_least, with_room, within
@@ -31,7 +31,9 @@ class Policy:
       size, minimum: most positions, and how many are filled although below the threshold.
       threshold: a video is recommended when its score exceeds this; in (0, 1).
       author_cap: most videos of one author.
-      exploration: probability that a position is given to a video drawn uniformly.
+      exploration: probability that a position is given to a drawn video.
+      temperature: what is drawn is drawn in proportion to exp(logit / temperature), for one position of a slate at
+        most; 0 for uniformly.
       quotas: least and most positions by kind; None for no limits.
     """
 
@@ -41,6 +43,7 @@ class Policy:
     author_cap: int = 3
     exploration: float = 0.1
     quotas: Quotas | None = None
+    temperature: float = 0.0
 
     @property
     def logit(self) -> float:
@@ -150,12 +153,15 @@ def rank_tiles(
     def allowed(rows: Ints, slots: Ints) -> Bools:
         return is_set(bits, rows, slots)
 
+    def usable(rows: Ints) -> Bools:
+        return np.unpackbits(bits[rows], axis=1, count=count, bitorder="little").view(bool)
+
     if policy.quotas is not None and kinds is not None and len(best):
         some = np.unpackbits(np.bitwise_or.reduce(bits, axis=0), count=count, bitorder="little").view(bool)
         search = searched_by_kind(logits, kinds, some, allowed)
         best, values = with_least(best, values, authors, kinds, policy.author_cap, policy.quotas, search)
         filled = (best >= 0).sum(axis=1)
-    return with_exploration(best, values, filled, free, logits, count, allowed, policy, minimum, seeds, kinds)
+    return with_exploration(best, values, filled, free, logits, count, allowed, policy, minimum, seeds, kinds, usable)
 
 
 def _bests(
@@ -271,11 +277,22 @@ def with_exploration(
     minimum: Ints,
     seeds: NDArray[np.uint64],
     kinds: Ints | None = None,
+    usable: Usable | None = None,
 ) -> Ranked:
-    """Give positions to drawn videos; the best move down and drop out beyond K."""
-    chance = (policy.exploration / np.maximum(free - filled, 1)).astype(np.float32)
+    """Give positions to drawn videos; the best move down and drop out beyond K.
+
+    Args:
+      usable: as `allowed`, for whole rows; needed where what is drawn depends on the scores.
+    """
     length = np.minimum(policy.size, np.maximum(filled, np.minimum(minimum, free)))
-    drawn = explore(best, length, count, allowed, policy.exploration, seeds)
+    if policy.temperature:
+        assert usable is not None
+        share = policy.exploration if count else 0.0
+        drawn, chance = explore_by_score(source, length, policy.size, usable, share, policy.temperature, seeds)
+        best, values, filled = _without(best, values, filled, drawn.max(axis=1, initial=-1))
+    else:
+        drawn = explore(best, length, count, allowed, policy.exploration, seeds)
+        chance = (policy.exploration / np.maximum(free - filled, 1)).astype(np.float32)
     if policy.quotas is not None and kinds is not None:
         best, values, filled, drawn = with_room(best, values, drawn, kinds, policy.quotas)
     explored = drawn >= 0
@@ -296,3 +313,16 @@ def with_exploration(
         for column in (slots, logits, explored):
             column[holes] = np.take_along_axis(column[holes], order, axis=1)
     return Ranked(slots, logits, total, explored, chance)
+
+
+def _without(best: Ints, values: Floats, filled: Ints, drawn: Ints) -> tuple[Ints, Floats, Ints]:
+    """Return slates [B, K] without the slots [B], which get positions of their own; -1 for none."""
+    same = (best == drawn[:, None]) & (best >= 0)
+    rows = np.flatnonzero(same.any(axis=1))
+    best, values, filled = best.copy(), values.copy(), filled.copy()
+    best[same], values[same] = -1, -np.inf
+    order = np.argsort(same[rows], axis=1, kind="stable")
+    for column in (best, values):
+        column[rows] = np.take_along_axis(column[rows], order, axis=1)
+    filled[rows] -= 1
+    return best, values, filled

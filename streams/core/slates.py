@@ -123,11 +123,9 @@ def _lifts(slated: Slated, orders: Sequence[Order], now_ms: Ints, pool: FreshPoo
     """Return what ties add to the slates of those orders that follow a model."""
     places = np.concatenate([order.places for order in orders])
     plain = np.repeat([order.kind in (POPULAR, RANDOM) for order in orders], [len(order.places) for order in orders])
-    ties = {
-        row: slated.ties[place]
-        for row, (place, skipped) in enumerate(zip(places.tolist(), plain.tolist(), strict=True))
-        if place in slated.ties and not skipped
-    }
+    row_of = np.full(len(slated.places), -1)
+    row_of[places[~plain]] = np.flatnonzero(~plain)
+    ties = {row: one for place, one in slated.ties.items() if (row := int(row_of[place])) >= 0}
     return lifts_of(ties, now_ms, pool.size, social) if ties else None
 
 
@@ -143,7 +141,7 @@ def _rank_by_key(
     """Return the slates of one order, whose viewers' seen videos are known by key."""
     eligible = Eligible(pool, now_ms, SeenKeys([slated.seen[place] for place in order.places.tolist()]))
     logits = _logits(order, slated, pool, seeds)
-    index = pool.index(order.scorer) if isinstance(logits, Products) else None
+    index = pool.index(order.scorer) if isinstance(logits, Products) and not policy.temperature else None
     if isinstance(logits, Products) and index is not None:
         return rank_nearest(logits, index, eligible, policy, seeds, lifts)
     if lifts:

@@ -47,13 +47,15 @@ def test_the_best_are_those_of_a_plain_sort(seed, count, cap, hidden):
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.integers(0, 2**32), st.integers(1, 200))
-def test_a_slate_does_not_depend_on_the_batch(seed, cut):
+@given(st.integers(0, 2**32), st.integers(1, 200), st.sampled_from([0.0, 0.6]))
+def test_a_slate_does_not_depend_on_the_batch(seed, cut, temperature):
     rng = np.random.default_rng(seed)
     rows, count = 200, 700
     queries, keys = rng.normal(size=(rows, 6)).astype(np.float32), rng.normal(size=(count, 6)).astype(np.float32)
     bits = np.packbits(rng.random((rows, count)) < rng.random(), axis=1, bitorder="little")
-    authors, policy = rng.integers(0, 40, count), Policy(size=12, minimum=4, author_cap=2, exploration=0.3)
+    share = 0.08 if temperature else 0.3
+    policy = Policy(size=12, minimum=4, author_cap=2, exploration=share, temperature=temperature)
+    authors = rng.integers(0, 40, count)
     seeds = seeds_of(3, np.arange(rows))
     minimum = rng.integers(0, 13, rows)
 
@@ -92,12 +94,12 @@ def test_orders_ranked_at_once_are_as_each_alone(seed, counts):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(0, 2**32), st.integers(1, 40), st.floats(0, 1))
-def test_what_is_explored_is_allowed_and_stands_once(seed, count, share):
+@given(st.integers(0, 2**32), st.integers(1, 40), st.floats(0, 1), st.sampled_from([0.0, 0.3]))
+def test_what_is_explored_is_allowed_and_stands_once(seed, count, share, temperature):
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(30, count)).astype(np.float32)
     allowed = rng.random(logits.shape) < 0.7
-    policy = Policy(size=10, minimum=5, author_cap=2, exploration=share)
+    policy = Policy(size=10, minimum=5, author_cap=2, exploration=share, temperature=temperature)
     for row, slate in enumerate(rank(logits, allowed, np.arange(count) // 3, policy, seeds_of(1, np.arange(30)))):
         slots = slate.slots.tolist()
         assert len(set(slots)) == len(slots) <= policy.size

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from streams.config import ConfigError, load_settings
+from streams.configured import step_config
 from streams.core.hashing import seeds_of
 from streams.core.ranking import Policy, rank
 
@@ -65,3 +67,59 @@ def test_share_of_explored_positions():
     ranked = rank(logits, np.ones_like(logits, bool), np.arange(300), policy, seeds_of(3, np.arange(500)))
     share = sum(len(one.explored) for one in ranked) / (500 * 20)
     assert 0.08 < share < 0.12
+
+
+def by_score(logits, policy, rows=40_000, allowed=None):
+    """Slates of many events that rest on the same logits."""
+    allowed = np.ones(len(logits), bool) if allowed is None else allowed
+    same = np.tile(np.asarray(logits, np.float32), (rows, 1))
+    return rank(same, np.tile(allowed, (rows, 1)), np.arange(len(logits)), policy, seeds_of(4, np.arange(rows)))
+
+
+def test_what_is_drawn_by_score_comes_as_often_as_its_propensity_says():
+    policy = Policy(size=5, minimum=5, author_cap=9, exploration=0.2, temperature=0.7)
+    logits, allowed = np.linspace(1.0, -2.0, 12), np.arange(12) != 3
+    ranked = by_score(logits, policy, allowed=allowed)
+    wanted = np.exp(logits / 0.7) * allowed
+    wanted /= wanted.sum()
+    rows, positions = np.nonzero(ranked.explored)
+    assert len(rows) == 40_000  # one of five positions, in each slate
+    assert np.bincount(positions) / 40_000 == pytest.approx(0.2, abs=0.01)
+    found = ranked.slots[rows, positions]
+    assert np.bincount(found, minlength=12) / 40_000 == pytest.approx(wanted, abs=0.008)
+    np.testing.assert_allclose(ranked.chance[rows], 0.2 * wanted[found], rtol=1e-5)
+    assert (np.sort(ranked.slots, axis=1)[:, 1:] != np.sort(ranked.slots, axis=1)[:, :-1]).all()
+    assert (ranked.count == 5).all()
+
+
+def test_a_drawn_video_of_the_best_moves_and_the_others_close_up():
+    policy = Policy(size=3, minimum=3, author_cap=9, exploration=1 / 3, temperature=0.1)
+    ranked = by_score([4.0, 3.0, -2.0, -3.0], policy, 200)
+    first = np.flatnonzero(ranked.explored[:, 2] & (ranked.slots[:, 2] == 0))
+    assert len(first)
+    assert (ranked.slots[first] == [1, 2, 0]).all()
+    assert (ranked.logits[first] == [3.0, -2.0, 4.0]).all()
+
+
+def test_a_low_temperature_keeps_to_the_best_and_a_high_one_to_none():
+    policy = Policy(size=2, minimum=2, author_cap=9, exploration=0.5, temperature=0.001)
+    cold = by_score(np.linspace(2, 0, 50), policy, 300)
+    assert (cold.slots[cold.explored] == 0).all()
+    hot = by_score(np.linspace(2, 0, 50), Policy(2, 2, 0.05, 9, 0.5, None, 1e6), 300)
+    assert len(np.unique(hot.slots[hot.explored])) > 40
+    np.testing.assert_allclose(hot.chance[hot.explored.any(axis=1)], 0.5 / 50, rtol=1e-4)
+
+
+@pytest.mark.parametrize("logits", [[], [np.nan, -np.inf]])
+def test_nothing_is_drawn_by_score_where_nothing_may_be(logits):
+    ranked = by_score(logits, Policy(size=2, minimum=2, exploration=0.5, temperature=1.0), 20)
+    assert not ranked.explored.any()
+    assert (ranked.count == 0).all()
+
+
+def test_exploration_by_boltzmann_takes_one_position_at_most():
+    found = step_config(load_settings(exploration_by="boltzmann", exploration=0.05, temperature=2.0)).policy
+    assert (found.temperature, found.exploration) == (2.0, 0.05)
+    assert step_config(load_settings(temperature=2.0)).policy.temperature == 0.0
+    with pytest.raises(ConfigError, match="one position"):
+        load_settings(exploration_by="boltzmann", exploration=0.1)

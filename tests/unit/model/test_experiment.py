@@ -68,6 +68,23 @@ def test_explored_slots_tell_what_a_uniform_draw_would_earn(config):
     assert 0.23 < found["low"] < found["high"] < 0.27
 
 
+def test_slots_drawn_by_score_are_weighed_by_their_propensities():
+    rng = np.random.default_rng(0)
+    labels, chances = np.linspace(0.1, 0.9, 5), np.array([0.02, 0.01, 0.01, 0.005, 0.005])
+    drawn = rng.choice(5, 4000, p=chances / chances.sum())
+    result = Result("online")
+    result.add(
+        Feedback(
+            impression_id=f"i{at}", user_id=f"u{at % 200}", video_id="v", revision=0, offset=at, event_time_ms=at,
+            impression_ms=at, label=labels[video], slate_id=f"0-{at}", propensity=chances[video],
+        )
+        for at, video in enumerate(drawn.tolist())
+    )  # fmt: skip
+    found = result.summary()["uniform"]
+    assert found["low"] < labels.mean() < found["high"]
+    assert labels[drawn].mean() < found["low"]
+
+
 def test_a_later_revision_replaces_the_label(config):
     result = Result("online")
     first = next(iter(feedback(config, 0.0)))

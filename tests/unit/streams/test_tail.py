@@ -8,7 +8,7 @@ from streams.codecs import encode
 from streams.core.events import Kind, Slate, Video
 from streams.explain import about
 from streams.explain_view import kind_words, label
-from streams.tail import _in_turn, _mark, as_text
+from streams.tail import _mark, as_text
 
 
 def item(kind=Kind.PRODUCT, **fields):
@@ -32,13 +32,6 @@ def test_words_by_kind(video, words):
 
 def record(topic, offset, key=b"p", value=b""):
     return SimpleNamespace(topic=topic, offset=offset, key=key, value=value)
-
-
-def test_slates_wait_until_the_videos_are_read():
-    come = [record("r", 0), record("v", 0), record("r", 1), record("v", 2), record("r", 2), record("v", 3)]
-    shown = [(one.topic, one.offset) for one in _in_turn(come, "v", 3)]
-    assert shown == [("v", 0), ("v", 2), ("r", 0), ("r", 1), ("r", 2), ("v", 3)]
-    assert list(_in_turn(come, "v", 0)) == come
 
 
 def test_a_slate_marks_what_is_no_video():

@@ -90,7 +90,11 @@ def _tower(
             for one in judged:
                 forward(one)
             seconds[name].append((perf_counter() - begun) / len(judged))
-    topics, exact, rows = np.repeat(np.arange(len(judged) // CLIPS_OF_TOPIC), CLIPS_OF_TOPIC), vectors["NumPy float32"], []
+    topics, exact, rows = (
+        np.repeat(np.arange(len(judged) // CLIPS_OF_TOPIC), CLIPS_OF_TOPIC),
+        vectors["NumPy float32"],
+        [],
+    )
     for name, (_, size) in ways.items():
         cosines = (vectors[name] * exact).sum(axis=1) / np.linalg.norm(vectors[name], axis=1)
         rows.append({
@@ -153,13 +157,12 @@ class Lite:
             warnings.simplefilter("ignore")  # it moves to a package of its own, ai-edge-litert; the code is the same
             self._interpreter = tf.lite.Interpreter(model_content=model, num_threads=1)
         self._interpreter.allocate_tensors()
-        places = sorted(self._interpreter.get_input_details(), key=lambda one: str(one["name"]))
-        self._inputs = [one["index"] for one in places]
+        self._inputs = {tuple(one["shape"]): one["index"] for one in self._interpreter.get_input_details()}
         self._output = self._interpreter.get_output_details()[0]["index"]
 
     def __call__(self, pictures: Floats) -> Floats:
         """Return the unit vector [D] of pictures [T, H, W, C]."""
-        for index, value in zip(self._inputs, (pictures[None], *_counts(self._tower, pictures)), strict=True):
-            self._interpreter.set_tensor(index, value)
+        for value in (pictures[None], *_counts(self._tower, pictures)):
+            self._interpreter.set_tensor(self._inputs[value.shape], value)
         self._interpreter.invoke()
         return np.asarray(self._interpreter.get_tensor(self._output)[0], np.float32)

@@ -181,7 +181,9 @@ def content_commands(render: Renderer) -> typer.Typer:
         topics: Annotated[int, typer.Option(min=2, help="Latent topics.")] = 12,
         clips: Annotated[int, typer.Option(min=2, help="Clips of each topic, every one of its own scene.")] = 6,
         count: Annotated[int, typer.Option("-k", min=1, help="Nearest clips that are looked at.")] = 5,
-        scenes: Annotated[int, typer.Option(min=0, help="Scenes of three clips each, whose halves look for each other; 0: none.")] = 16,
+        scenes: Annotated[
+            int, typer.Option(min=0, help="Scenes of three clips each, whose halves look for each other; 0: none.")
+        ] = 16,
         seed: Annotated[int, typer.Option(min=0, help="Of the clips; training used other seeds.")] = 77,
         weights: Weights = DEFAULT,
         as_json: Json = False,

@@ -1,8 +1,8 @@
 """`freshloop bench content-forms`: the content towers in the forms that a CPU could serve, beside Keras and NumPy.
 
-Each form is given the same input, one clip at a time, on one thread; colours are counted in NumPy for all of them, as
-there is nothing to quantise in that. Judged are clips per second, bytes, and what the form does to the vectors: the
-cosine to those of float32, and how often clips of one latent topic find each other.
+Each form is given the same input, one clip at a time, and its processor time is taken. Colours are counted in NumPy
+for all of them, as there is nothing to quantise in that. Judged are clips per second, bytes, and what the form does to
+the vectors: the cosine to those of float32, and how often clips of one latent topic find each other.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from statistics import median
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -86,10 +86,10 @@ def _tower(
         vectors[name] = np.stack([forward(one) for one in judged])  # and everything is warm
     for _ in range(rounds):
         for name, (forward, _) in ways.items():
-            begun = perf_counter()
+            begun = process_time()
             for one in judged:
                 forward(one)
-            seconds[name].append((perf_counter() - begun) / len(judged))
+            seconds[name].append((process_time() - begun) / len(judged))
     topics, exact, rows = (
         np.repeat(np.arange(len(judged) // CLIPS_OF_TOPIC), CLIPS_OF_TOPIC),
         vectors["NumPy float32"],

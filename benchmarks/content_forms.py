@@ -114,7 +114,7 @@ def _counts(tower: Tower, pictures: Floats) -> list[Floats]:
 def _traced(net: TowerNet) -> Any:
     """Return a function of pictures [1, T, H, W, C] and their counts, of fixed shapes."""
     tower = net.tower
-    shapes = [(1, tower.pictures, tower.height, tower.width, tower.channels)]
+    shapes: list[tuple[int, ...]] = [(1, tower.pictures, tower.height, tower.width, tower.channels)]
     shapes += [(tower.pictures, bins**3 * cells**2) for bins, cells in tower.colours]
     everything = tf.constant(True, shape=(1, tower.pictures))
 

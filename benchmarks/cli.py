@@ -46,6 +46,19 @@ def pipeline(
 
 
 @bench_app.command()
+def workers(
+    counts: Annotated[str, typer.Option(help="Workers that share the partitions, comma-separated.")] = "1,2",
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each.")] = 5,
+    events: Annotated[int, typer.Option(min=20_000, help="Events of a turn.")] = 200_000,
+    as_json: Json = False,
+) -> None:
+    """Events per second of one worker and of two that share the partitions, on this machine."""
+    from benchmarks.workers import run
+
+    _show(run([int(count) for count in counts.split(",")], rounds, events, _say), as_json)
+
+
+@bench_app.command()
 def latency(
     seconds: Annotated[float, typer.Option(min=5, help="Time at each load.")] = 20.0,
     rate: Annotated[float, typer.Option(min=0, help="Saturating load in events/s; 0 measures it first.")] = 0.0,
@@ -100,6 +113,19 @@ def train(
     from benchmarks.train import run
 
     _show(run(examples, rounds, _say), as_json)
+
+
+@bench_app.command()
+def trainers(
+    counts: Annotated[str, typer.Option(help="Processes that learn as one, comma-separated.")] = "1,2",
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each.")] = 5,
+    examples: Annotated[int, typer.Option(min=1_000, help="Examples of each process.")] = 24_000,
+    as_json: Json = False,
+) -> None:
+    """Examples per second of one trainer process, and of two that learn as one, on this machine."""
+    from benchmarks.trainers import run
+
+    _show(run([int(count) for count in counts.split(",")], rounds, examples, _say), as_json)
 
 
 @bench_app.command()

@@ -2,17 +2,19 @@
 
 For each event: decode it, advance the user's GRU by it (H=64), score 2,000 videos, take the best 20, and write one
 slate, one feedback record and the user's state. `Plain` does it an event at a time, for engines that hand over single
-events; it leaves out what Freshloop does besides (exploration, cap per author, seen videos, duplicates, impressions).
+events, or its slates by the batch, for those that have batches; it leaves out what Freshloop does besides
+(exploration, cap per author, seen videos, duplicates, impressions).
 Imported by the peers, so it needs NumPy and msgspec only.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import log1p
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -26,6 +28,8 @@ from streams.core.events import Event, EventType, Feedback, Slate, Source, Video
 from streams.core.hashing import key64
 from streams.core.layout import StateShape, blank, fixed_size, row_type
 from streams.core.pool import FreshPool
+from streams.core.tiles import TILE
+from streams.core.top import candidates, in_order
 
 USERS, VIDEOS, AUTHORS, PARTITIONS = 5_000, 2_000, 500, 4
 HIDDEN, TOP, RECENT, SEEN = 64, 20, 20, 1024
@@ -93,6 +97,24 @@ class Output:
     state: bytes
 
 
+class Advanced(NamedTuple):
+    """What one event makes of its user's state: hidden [H], and encoded the feedback and the state."""
+
+    hidden: NDArray[Any]
+    feedback: bytes
+    state: bytes
+
+
+class Waiting(NamedTuple):
+    """A slate that is still to be made: for what event, from which hidden state [H]."""
+
+    event: Event
+    offset: int
+    now_ms: int
+    slate_id: str
+    hidden: NDArray[Any]
+
+
 class Plain:
     """The job an event at a time, written for speed: one row through the GRU, the head and a bounded partition."""
 
@@ -112,6 +134,14 @@ class Plain:
 
     def step(self, state: bytes | None, event: Event, offset: int, now_ms: int, slate_id: str) -> Output:
         """Return what an event makes, given the packed state of its user."""
+        made = self.advance(state, event, offset, now_ms)
+        logits = self._keys @ self._query(made.hidden)
+        best = _best(logits)
+        slate = self._slate(event, offset, now_ms, slate_id, best, logits[best])
+        return Output(encode(slate), made.feedback, made.state)
+
+    def advance(self, state: bytes | None, event: Event, offset: int, now_ms: int) -> Advanced:
+        """Return what an event makes of the packed state of its user, and what is said of it."""
         record = bytearray(state or self._blank)
         steps, seen = _COUNTS.unpack_from(record, _STEPS)
         (last_ms,) = _LONG.unpack_from(record, _LAST_MS)
@@ -121,18 +151,28 @@ class Plain:
         inputs = _behaviour(event, duration, gap)
         before = np.frombuffer(record, np.float32, HIDDEN, _AT["hidden"])
         hidden = self._gru(before, self._vectors[slot], inputs)
-        logits = self._keys @ self._query(hidden)
-        best = _best(logits)
         del before  # lets the record grow
         self._advance(record, hidden, event, offset, steps, seen, inputs)
-        slate = self._slate(event, offset, now_ms, slate_id, best, logits[best])
         ratio = watch_ratio(event, duration)
         feedback = Feedback(
             impression_id=event.event_id, user_id=event.user_id, video_id=event.video_id or "", revision=0,
             offset=offset, event_time_ms=event.event_time_ms, impression_ms=now_ms, outcome=event.type.value,
             watch_ratio=ratio, label=label_of(ratio, mask_of(event)), behaviour=inputs,
         )  # fmt: skip
-        return Output(encode(slate), encode(feedback), bytes(record))
+        return Advanced(hidden, encode(feedback), bytes(record))
+
+    def slates(self, waiting: Sequence[Waiting]) -> list[bytes]:
+        """Return the slates of a batch, in order: one product for 64 of them, as in the limit."""
+        found: list[bytes] = []
+        for start in range(0, len(waiting), TILE):
+            some = waiting[start : start + TILE]
+            queries = self.scorer.queries(np.array([one.hidden for one in some]))
+            found_slots, logits = in_order(candidates(queries @ self._keys.T, TOP), len(some))
+            found += [
+                encode(self._slate(one.event, one.offset, one.now_ms, one.slate_id, best, scores))
+                for one, best, scores in zip(some, found_slots[:, :TOP], logits[:, :TOP], strict=True)
+            ]
+        return found
 
     def _gru(self, hidden: NDArray[Any], vector: NDArray[Any], inputs: tuple[float, ...]) -> NDArray[Any]:
         x = np.concatenate([vector, np.array(inputs, np.float32)])

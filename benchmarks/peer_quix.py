@@ -8,6 +8,7 @@ Started by `benchmarks.pipeline` in the peers' environment.
 from __future__ import annotations
 
 import argparse
+import gc
 from typing import Any
 
 from quixstreams import Application
@@ -48,6 +49,7 @@ def main() -> None:
     # One pipeline instead of two branches, which would copy the value for each.
     stream = app.dataframe(events).apply(job, stateful=True, metadata=True).to_topic(slates)
     stream.apply(lambda _: last[0]).to_topic(feedback)
+    gc.freeze()  # as the others do
     app.run()
 
 

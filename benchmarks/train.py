@@ -20,7 +20,8 @@ from model.batches import Batch, BatchShape, batches
 from model.catalogue import Catalogue
 from model.config import ModelConfig
 from model.examples import Examples, Limits
-from model.nets import Net, NetOptions, _arrays
+from model.net_options import NetOptions
+from model.nets import Net, _arrays
 from model.tables import BETA1, BETA2, EPSILON
 from model.trainer_cli import net_options
 from model.weights import initial
@@ -29,6 +30,7 @@ from streams.core.ranking import Policy
 from streams.core.step import Partition, StepConfig
 
 USERS, BATCH = 1_000, 2_000
+CONFIG = ModelConfig(head="interaction", hidden_size=64, embedding_size=32, seed=1)
 Tensor = Any  # TensorFlow ships no types
 
 
@@ -93,9 +95,8 @@ class Plain(Net):
 
 
 def _net(shape: BatchShape, kind: type[Net] = Net) -> Net:
-    config = ModelConfig(head="interaction", hidden_size=64, embedding_size=32, seed=1)
-    net = kind(config, shape, net_options(load_settings()), seed=1)
-    net.load(initial(config))
+    net = kind(CONFIG, shape, net_options(load_settings()), seed=1)
+    net.load(initial(CONFIG))
     return net
 
 

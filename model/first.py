@@ -73,10 +73,17 @@ class FirstStates:
 
     def start(self, places: Profiles) -> Floats:
         """Return what goes through the tanh [B, H]."""
-        rows = self.table.take(places.rows.ravel()).reshape(*places.rows.shape, self.table.width)
-        return _mean(rows, places.rows)
+        out = np.zeros((len(places.rows), self.table.width), np.float32)
+        told = np.flatnonzero((places.rows >= 0).any(axis=1))  # most windows begin where no profile counts any more
+        if len(told):
+            found = places.rows[told]
+            out[told] = _mean(self.table.take(found.ravel()).reshape(*found.shape, self.table.width), found)
+        return out
 
     def update(self, places: Profiles, gradient: Floats, step: int, warmth: float) -> None:
         """Apply the gradient of `start` [B, H] to the rows it came from."""
-        each = np.repeat(gradient / places.count[:, None], places.rows.shape[1], axis=0)
-        self.table.update(places.rows.ravel(), each, step, warmth)
+        window, place = np.nonzero(places.rows >= 0)
+        if len(window):
+            self.table.update(
+                places.rows[window, place], gradient[window] / places.count[window][:, None], step, warmth
+            )

@@ -20,8 +20,13 @@ _FETCH_BYTES = 4 << 20  # a chunk of weights is 900 kB
 class Intake:
     """Polls the topics; feedback only once `start_feedback` said from where."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Args: settings: name the cluster. The consumer connects here."""
+    def __init__(self, settings: Settings, readers: int = 1, reader: int = 0) -> None:
+        """Connect.
+
+        Args:
+          settings: name the cluster.
+          readers, reader: how many share the partitions of `feedback`, and which of them this is.
+        """
         topics = Topics(settings)
         self._consumer = KafkaConsumer(
             **kafka_options(settings),
@@ -35,7 +40,7 @@ class Intake:
             TopicPartition(name, 0) for name in (topics.models, topics.videos, topics.vectors, topics.erasures)
         ]
         count = next(spec.partitions for spec in topics.specs() if spec.name == topics.feedback)
-        self._feedback = [TopicPartition(topics.feedback, number) for number in range(count)]
+        self._feedback = [TopicPartition(topics.feedback, number) for number in range(reader, count, readers)]
 
     def close(self) -> None:
         """Disconnect."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,66 +19,15 @@ from model.batches import Batch, BatchShape, empty
 from model.bounding import Inputs, Passed, quick_norms, shares, window_norms
 from model.catalogue import Catalogue
 from model.config import ModelConfig
-from model.first import FirstStates, Profiles
+from model.first import Profiles
 from model.modalities import inputs
+from model.net_options import NetOptions
 from model.recurrence import unroll
-from model.tables import BETA1, BETA2, EPSILON, Places, Table, Tables
+from model.tables import BETA1, BETA2, EPSILON, Places, Table
 from model.weights import OPTIONAL, Weights, optional_table
 from streams.core.ports import Floats
 
 Tensor = Any  # TensorFlow ships no types
-
-
-@dataclass(frozen=True)
-class NetOptions:
-    """How the net learns.
-
-    Attributes:
-      rate: Adam's step size of dense weights; the next four multiply it for rows of authors, tags and music, for the
-        learned residuals of videos, for their biases, and for rows of profiles.
-      tag_scale: standard deviation of a new tag's row.
-      own_scale: of what a new author or music has besides the mean of its first tags.
-      decay: weight decay of table rows, per unit of step size.
-      clip: largest global norm of the dense gradients.
-      user_clip: largest norm of the summed gradient that one user brings to a step, over all weights and rows; 0: any.
-      noise: deviation of the noise on the summed gradient, in units of `user_clip`; with it, tables hold still.
-      dropout: chance that a batch sees a video without what was learned of it by id, so that content stands alone.
-      media_dropout: chance that a batch sees a video without one of its content vectors, each by itself.
-      media_rate: multiplies the step size of the weights of content vectors.
-      most_rows: rows of a table kept.
-    """
-
-    rate: float = 0.0005
-    table_rate: float = 6.0
-    residual_rate: float = 1.0
-    bias_rate: float = 40.0
-    profile_rate: float = 6.0
-    tag_scale: float = 0.25
-    own_scale: float = 0.1
-    decay: float = 0.01
-    clip: float = 1.0
-    user_clip: float = 0.0
-    noise: float = 0.0
-    dropout: float = 0.1
-    media_dropout: float = 0.1
-    media_rate: float = 4.0
-    most_rows: int = 32_768
-
-    def tables(self, category: int, embedding: int) -> Tables:
-        """Return empty tables for rows of these widths."""
-        shared = np.full(category, self.rate * self.table_rate, np.float32)
-        learned = np.full(embedding + 1, self.rate * self.residual_rate, np.float32)
-        learned[-1] = self.rate * self.bias_rate
-        author, tag, music = (
-            Table(category, scale, shared, self.decay, self.most_rows)
-            for scale in (self.own_scale, self.tag_scale, self.own_scale)
-        )
-        return Tables(author, tag, music, Table(embedding + 1, 0.0, learned, self.decay, self.most_rows))
-
-    def profiles(self, hidden: int) -> FirstStates:
-        """Return an empty table of profile rows; what they begin with is nothing, as without a profile."""
-        rates = np.full(hidden, self.rate * self.profile_rate, np.float32)
-        return FirstStates(Table(hidden, 0.0, rates, self.decay, self.most_rows))
 
 
 class Placed(NamedTuple):
@@ -96,11 +45,13 @@ class Net:
 
     Attributes:
       steps: of training, so far.
+      stopping: asked at every step by a net in several processes.
     """
 
     def __init__(self, config: ModelConfig, shape: BatchShape, options: NetOptions, seed: int = 0) -> None:
         self.config, self.shape, self.options = config, shape, options
         self.steps = 0
+        self.stopping: Callable[[], bool] = lambda: False
         self._grown = 0  # videos of the catalogue that were given rows, with noise
         self.tables = options.tables(config.category_size, config.embedding_size)
         self.profiles = options.profiles(config.hidden_size)
@@ -361,6 +312,19 @@ class Net:
         self, content: Tensor, residuals: Tensor, media: Tensor, start: Tensor, *rest: Tensor
     ) -> tuple[Tensor, ...]:
         """Move the dense weights by a step; return the loss, and gradients of `content`, `residuals` and `start`."""
+        loss, weight, found, seed, pace = self._sums(content, residuals, media, start, *rest)
+        total = tf.maximum(weight, 1.0)
+        gradients, inputs = found[:-3], found[-3:]
+        if self.options.noise:
+            gradients = self._noised(gradients, seed)
+            total = tf.constant(self.shape.examples / 2.0)  # a number of its own would tell who is in the batch
+        self._move([one / total for one in gradients], pace)
+        return loss / total, *(one / total for one in inputs)
+
+    def _sums(
+        self, content: Tensor, residuals: Tensor, media: Tensor, start: Tensor, *rest: Tensor
+    ) -> tuple[Tensor, Tensor, list[Tensor], Tensor, Tensor]:
+        """Return the summed loss, the weight of the examples, what `_gradients` finds, the seed and the pace."""
         behaviour, whole, parts = rest
         steps, rows, _ = behaviour.shape
         examples = (parts.shape[0] - 2) // 2
@@ -370,19 +334,17 @@ class Net:
         step_video = tf.reshape(step_video, [steps, rows])
         arrays = (step_video, behaviour, row, time, video, label, weight, owner)
         loss, found = self._gradients(content, residuals, media, start, *arrays)
-        total = tf.maximum(tf.reduce_sum(weight), 1.0)  # of the weights of the examples
-        gradients, inputs = found[:-3], found[-3:]
-        if self.options.noise:
-            gradients = self._noised(gradients, seed)
-            total = tf.constant(self.shape.examples / 2.0)  # a number of its own would tell who is in the batch
-        gradients, _ = tf.clip_by_global_norm([one / total for one in gradients], self.options.clip)
+        return loss, tf.reduce_sum(weight), found, seed, pace
+
+    def _move(self, gradients: list[Tensor], pace: Tensor) -> None:
+        """Move the dense weights by one step of Adam."""
+        gradients, _ = tf.clip_by_global_norm(gradients, self.options.clip)
         for name, gradient in zip(self._dense, gradients, strict=True):
             first, second = self._moments[name]
             first.assign(BETA1 * first + (1 - BETA1) * gradient)
             second.assign(BETA2 * second + (1 - BETA2) * gradient * gradient)
             rate = pace[0] * (self.options.media_rate if name == "media.kernel" else 1.0)
             self._dense[name].assign_sub(rate * first / (tf.sqrt(second) * pace[1] + EPSILON))
-        return loss / total, *(one / total for one in inputs)
 
     def _noised(self, gradients: list[Tensor], seed: Tensor) -> list[Tensor]:
         spread = self.options.noise * self.options.user_clip

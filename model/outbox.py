@@ -20,15 +20,16 @@ from streams.topics import Topics
 
 
 class Outbox:
-    """Publishes to one lineage.
+    """Publishes to one lineage; `index` is that of the trainer process, whose receipts say so.
 
     Its methods raise KafkaError when a record was not acknowledged in time: the process must end then.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, index: int = 0) -> None:
         topics = Topics(settings)
         self._topic, self._receipts, self._name = topics.models, topics.receipts, settings.model_name
         self._key, self._frozen_after = signing_key(settings), settings.frozen_after
+        self._part = f"trainer {self._name}" + (f" {index}" if index else "")
         self._producer = connect(settings)
 
     def close(self) -> None:
@@ -50,12 +51,11 @@ class Outbox:
 
     def receipt(self, erasure: Erasure, removed: dict[str, int], now_ms: int) -> None:
         """Say what the trainer removed of a user."""
-        part = f"trainer {self._name}"
         made = Receipt(
-            receipt=erasure.receipt, part=part, partition=erasure.partition, offset=erasure.offset, at_ms=now_ms,
+            receipt=erasure.receipt, part=self._part, partition=erasure.partition, offset=erasure.offset, at_ms=now_ms,
             removed=removed,
         )  # fmt: skip
-        key = f"{made.receipt}/{part}".encode()
+        key = f"{made.receipt}/{made.part}".encode()
         self._producer.send(self._receipts, key=key, value=encode(made), partition=0).get(timeout=TIMEOUT_S)
 
     def withdraw(self, registry: Registry, version: int) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.batches import Batch
 from model.catalogue import Catalogue
@@ -76,12 +78,16 @@ class Table:
 
         Source: Kingma and Ba 2015; lazily, as rows that are not in the batch do not move.
         """
-        live = rows >= 0
-        unique, where = np.unique(rows[live], return_inverse=True)
-        if not len(unique):
+        order = np.argsort(rows, kind="stable")
+        ranked = rows[order]
+        begin = int(np.searchsorted(ranked, 0))
+        if begin == len(rows):
             return
-        total = np.zeros((len(unique), self.width), np.float32)
-        np.add.at(total, where, gradients[live])
+        order, ranked = order[begin:], ranked[begin:]
+        starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
+        unique, total = ranked[starts], gradients[order]
+        if len(starts) < len(order):
+            total = np.add.reduceat(total, starts, axis=0)
         first = self._first[unique] = BETA1 * self._first[unique] + (1 - BETA1) * total
         second = self._second[unique] = BETA2 * self._second[unique] + (1 - BETA2) * total * total
         size = np.sqrt(second / (1 - BETA2**step)) + EPSILON
@@ -142,6 +148,10 @@ class Places:
     tag_total: Floats
     video: Ints
 
+    def at(self, where: Ints) -> Places:
+        """Return the rows of those videos [n]."""
+        return Places(self.author[where], self.music[where], self.tags[where], self.tag_total[where], self.video[where])
+
 
 class Tables:
     """The four tables, and a batch's view of them: `content` and `video` rows in, their gradients out."""
@@ -160,7 +170,10 @@ class Tables:
 
     def places(self, catalogue: Catalogue, batch: Batch, grow: bool) -> Places:
         """Find the rows of a batch; `grow` gives rows to what has none."""
-        found = catalogue.features[batch.videos]
+        return self.find(catalogue.features[batch.videos], grow)
+
+    def find(self, found: NDArray[Any], grow: bool) -> Places:
+        """Find the rows of videos with these features [u]; `grow` gives rows to what has none."""
         tags = self.tag.find(found["tags"].ravel(), grow).reshape(found["tags"].shape)
         total = np.maximum(found["tag_total"], 1).astype(np.float32)
 

@@ -7,16 +7,17 @@ it. What a refused candidate was trained on stays new, so that nothing is lost w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import numpy as np
 
-from model.batches import Batch, BatchShape, batches, drawn
+from model.batches import Batch, BatchShape, batches, drawn, empty
 from model.examples import Examples, Ints
 from model.gate import Verdict, anchored, judge, log_losses
 from model.nets import Net
 from model.privacy import Spent, chance, together
+from model.team import Alone, Judged
 from model.weights import Weights
 from streams.core.ports import Floats
 
@@ -47,6 +48,11 @@ class RoundOptions:
     margin: float = 0.0
     anchors: int = 2_000
     anchor_margin: float = 0.02
+
+    def of_each(self, processes: int) -> RoundOptions:
+        """Return the options of one of several processes that go through a round together."""
+        most, anchors = max(1, self.most_new // processes), self.anchors // processes
+        return replace(self, most_new=most, anchors=anchors, user_share=min(1.0, self.user_share * processes))
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ class Learner:
 
     Attributes:
       spent: what noise was spent on the weights, rounds that were refused included; None where some had no noise.
+      team: the processes that go through a round together.
       stopping: asked between two steps; once it says yes, the round is abandoned.
     """
 
@@ -105,6 +112,7 @@ class Learner:
     stopping: Callable[[], bool] = lambda: False
     rounds: int = 0
     spent: tuple[Spent, ...] | None = ()
+    team: Alone = field(default_factory=Alone)
     rng: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -143,7 +151,8 @@ class Learner:
         store, options = self.store, self.options
         parts = []
         for slots in (store.usable(held), anchors):
-            parts.append((candidate[slots], incumbent[slots], store.weight[slots], store.user[slots]))
+            judged = Judged(candidate[slots], incumbent[slots], store.weight[slots], store.user[slots])
+            parts.append(self.team.joined(judged))
         verdict = judge(*parts[0], options.margin, self.rounds)
         if not verdict.accepted:
             return verdict, False
@@ -155,6 +164,7 @@ class Learner:
             found = self._drawn(new)
         else:
             found = [batch for _ in range(self.options.passes) for batch in self._pass(new)]
+            found += [empty(self.shape)] * (self.team.most(len(found)) - len(found))
             self.spent = None if found else self.spent
         total, trained = 0.0, 0
         cooling = (1.0 - self.options.coolest) / max(len(found), 1)
@@ -166,7 +176,7 @@ class Learner:
 
     def _going_on(self, found: list[Batch]) -> Iterator[Batch]:
         for batch in found:
-            if self.stopping():
+            if self.team.count == 1 and self.stopping():  # several must stop at once; their net sees to it
                 raise RoundAbandoned
             yield batch
 

@@ -27,6 +27,7 @@ from model.progress import Journal, Through
 from model.publish import Piece, current_record
 from model.registry import Registry, Version
 from model.signature import signing_key
+from model.team import Alone, Count, Ended, Order
 from model.train import Learner, Round, RoundAbandoned
 from model.trainer_metrics import TrainerMetrics
 from model.trial import LiveTrial
@@ -52,6 +53,7 @@ class Trainer:
 
     Args:
       learner: with an empty store.
+      team: the other processes, of which this one is the chief.
     """
 
     def __init__(
@@ -64,7 +66,10 @@ class Trainer:
         outbox: Outbox,
         metrics: TrainerMetrics,
         clock: Clock,
+        team: Alone | None = None,
     ) -> None:
+        self._team = learner.team = team or Alone()
+        self._stopping: Callable[[], bool] = lambda: False
         self._settings, self._config, self.learner = settings, config, learner
         self._registry, self._intake, self._outbox = registry, intake, outbox
         self._metrics, self._clock = metrics, clock
@@ -92,26 +97,33 @@ class Trainer:
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Learn until asked to stop; a round that has begun is abandoned then."""
-        self.learner.stopping = stopping
+        self._stopping = self.learner.stopping = self.net.stopping = stopping
         try:
             self.start(stopping)
             while not stopping():
                 self.step()
+            self._team.tell(Order("end"))
         except RoundAbandoned:
             log.info("a round is abandoned; the next start does it again")
+        except Ended:
+            log.info("another trainer process was asked to end, so all do")
 
     def start(self, stopping: Callable[[], bool]) -> None:
         """Read models and videos, take over the version in service, and begin with feedback."""
+        self._read_whole(stopping)
+        self._take_over(self._registry.leading())
+        self._arrivals[self._base] = 0
+        self._team.tell(Order("start", self._base, offsets=dict(self._journal.through.offsets)))
+        self._new_from = self._intake.start_feedback(self._journal.through.offsets, READ_AGAIN)
+        self._last_round = self._clock.monotonic()
+        self._live = True
+
+    def _read_whole(self, stopping: Callable[[], bool]) -> None:
         self.net.load(initial(self._config))
         self.net.compile()
         self._intake.start_whole()
         while not self._intake.caught_up() and not stopping():
             self._take(self._intake.poll(0.5))
-        self._take_over(self._registry.leading())
-        self._arrivals[self._base] = 0
-        self._new_from = self._intake.start_feedback(self._journal.through.offsets, READ_AGAIN)
-        self._last_round = self._clock.monotonic()
-        self._live = True
 
     def step(self, timeout_s: float = 0.2) -> Round | None:
         """Poll once; return the round that was due, if one was."""
@@ -174,30 +186,33 @@ class Trainer:
 
         None is due while a version is on trial: whatever came next would have to wait for it.
         """
-        if self._trial is not None:
-            return False
-        settings, new = self._settings, len(self.store.fresh) - self._left
-        if new < settings.train_minimum:
+        own = Count(len(self.store.fresh) - self._left, sum(self._intake.lag().values()), False)
+        found, settings = self._team.total(own), self._settings
+        new, behind = found.new, found.behind
+        if self._trial is not None or new < settings.train_minimum:
             return False
         if self._clock.monotonic() - self._last_round >= settings.train_seconds:
             return True
-        behind = sum(self._intake.lag().values())
-        wanted = settings.train_examples if behind < settings.train_examples else self.learner.options.most_new
+        most = self.learner.options.most_new * self._team.count
+        wanted = settings.train_examples if behind < settings.train_examples else most
         return new >= wanted  # far behind, a larger round catches up sooner
 
     def _round(self) -> Round:
         named = self._registry.named
+        self._team.tell(Order("round", erased=self._forgotten.through))
+        self._team.share(self.net)
         done = self.learner.round()
+        through = self._team.through(self._journal.through, self._journal.upto(done.through))
         self._read_models()
         if done.weights is not None and self._registry.named != named:
             done = replace(done, weights=None, verdict=self._overtaken(done))
             self._go_back(self._registry.leading())
         self._last_round, self._left = self._clock.monotonic(), len(self.store.fresh)
-        manifest = self._manifest(done)
+        manifest = self._manifest(done, through)
         if done.weights is None:
             self._outbox.refuse(manifest)
         else:
-            self._publish(manifest, done)
+            self._publish(manifest, done, through)
         self._report(done, manifest)
         return done
 
@@ -207,7 +222,7 @@ class Trainer:
         what = f"version {named.version} was put into service during its round" if named else "no version serves"
         return replace(done.verdict, accepted=False, reason=f"refused: {what}, so its parent no longer serves")
 
-    def _publish(self, manifest: Manifest, done: Round) -> None:
+    def _publish(self, manifest: Manifest, done: Round, through: Through) -> None:
         """Publish a version, on trial where one is asked for; the order of the topic says who came first."""
         assert done.weights is not None
         settings, registry, version = self._settings, self._registry, manifest.version
@@ -215,6 +230,8 @@ class Trainer:
         self._forgotten.said(manifest)
         self._arrivals[version] = done.through
         self._journal.learned(done.through)
+        self._journal.through = through
+        self._team.tell(Order("learned", version))
         self._moments.save(version, self._journal.through.offsets, self.net.optimiser())
         incumbent = registry.current()
         if settings.canary_share and incumbent is not None:
@@ -258,8 +275,8 @@ class Trainer:
             self._read_models()
             self._follow()
 
-    def _manifest(self, done: Round) -> Manifest:
-        verdict, through = done.verdict, self._journal.upto(done.through)
+    def _manifest(self, done: Round, through: Through) -> Manifest:
+        verdict = done.verdict
         measured = bool(np.isfinite(verdict.difference))
         made = Manifest(
             name=self._settings.model_name,
@@ -329,6 +346,7 @@ class Trainer:
         manifest, offsets = current.manifest, self._journal.through.offsets
         log.warning("version %d leads instead of %d: the next round starts from it", manifest.version, self._base)
         self.store.forget_trained(self._arrivals.get(manifest.version, -1))
+        self._team.tell(Order("back", manifest.version))
         self._take_over(current)
         self._journal.through = Through(manifest.trained_through, offsets, manifest.trained_through_ms)
         self._moments.save(manifest.version, offsets, self.net.optimiser())
@@ -344,12 +362,16 @@ class Trainer:
             metrics.lag.labels(str(partition)).set(behind)
         metrics.version.set(self._base)
 
-    def _report(self, done: Round, manifest: Manifest) -> None:
-        metrics, verdict = self._metrics, done.verdict
-        metrics.rounds.labels("accepted" if verdict.accepted else "refused").inc()
+    def _count_round(self, done: Round) -> None:
+        metrics = self._metrics
+        metrics.rounds.labels("accepted" if done.verdict.accepted else "refused").inc()
         metrics.examples.inc(done.trained)
         metrics.round_seconds.observe(done.seconds)
         metrics.speed.set(done.trained / done.seconds)
+
+    def _report(self, done: Round, manifest: Manifest) -> None:
+        metrics, verdict = self._metrics, done.verdict
+        self._count_round(done)
         losses = {"train": done.train_loss, "held_back": verdict.candidate, "held_back_incumbent": verdict.incumbent}
         for stretch, loss in losses.items():
             metrics.loss.labels(stretch).set(loss)

@@ -186,6 +186,10 @@ class Settings(BaseSettings):
     model_seed: int = Field(1, description="Seed of version 0, which serves before anything was learned.")
 
     # Trainer
+    trainers: str = Field(
+        "",
+        description="Trainer processes that learn as one, as host:port,host:port, the chief first; empty: one is all.",
+    )
     train_examples: Count = Field(4_000, description="A round of fine-tuning starts after this many new examples,")
     train_seconds: Seconds = Field(20.0, description="or after this time, whichever comes first.")
     train_minimum: Count = Field(500, description="No round with fewer examples than this.")
@@ -253,7 +257,7 @@ class Settings(BaseSettings):
         parse_quotas(value)
         return value
 
-    @field_validator("brokers")
+    @field_validator("brokers", "trainers")
     @classmethod
     def _brokers(cls, value: str) -> str:
         for part in filter(None, value.split(",")):
@@ -278,6 +282,8 @@ class Settings(BaseSettings):
             raise ValueError("SASL needs kafka_user and kafka_password")
         if self.noise and not self.user_clip:
             raise ValueError("noise needs user_clip: what is not bounded cannot be hidden")
+        if self.trainers and (self.noise or self.canary_share):
+            raise ValueError("trainers learn as one without noise and canary_share only")
         if self.broker_port == self.controller_port:
             raise ValueError("broker_port and controller_port must differ")
         return self

@@ -46,6 +46,10 @@ class Stop:
 
     def __init__(self) -> None:
         self._asked = False
+        self.listen()
+
+    def listen(self) -> None:
+        """Take the signals; again, where a library has taken them meanwhile."""
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self._ask)
 

@@ -11,13 +11,11 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 from prometheus_client import CollectorRegistry
 
 from deploy.scrape import scrape
-from model.config import model_config
 from model.publish import current_record
-from model.registry import Registry
 from model.trainer_cli import built_trainer, quiet_tensorflow
 from model.trainer_metrics import TrainerMetrics
 from streams.admin import create_topics
@@ -27,18 +25,10 @@ from streams.core.ports import trial_salt
 from streams.topics import Topics
 from tests.conftest import free_ports
 from tests.running import environment
+from tests.trainers import SMALL, published, send
 from tests.training.world import World
 
 pytestmark = [pytest.mark.integration, pytest.mark.training]
-
-SMALL = {
-    "hidden_size": 8,
-    "embedding_size": 4,
-    "train_examples": 400,
-    "train_minimum": 100,
-    "train_seconds": 3600.0,
-    "gate_margin": 1.0,
-}
 
 
 @pytest.fixture
@@ -59,18 +49,6 @@ def producer(broker):
 @pytest.fixture
 def world():
     return World(viewers=60, videos=200, topics=12, authors=40)
-
-
-def send(producer, settings, world, count):
-    """Send `count` new feedback records, by user to two partitions."""
-    topics = Topics(settings)
-    if not world.offset:
-        for video in world.catalogue:
-            producer.send(topics.videos, key=video.video_id.encode(), value=encode(video))
-    for record in world.exposures(count):
-        partition = int(record.user_id[1:]) % 2
-        producer.send(topics.feedback, key=record.user_id.encode(), value=encode(record), partition=partition)
-    producer.flush()
 
 
 @contextmanager
@@ -103,22 +81,6 @@ def teach(found, producer, settings, world):
 def settle(found, polls=10):
     """Poll without a round being due."""
     assert all(found.step() is None for _ in range(polls))
-
-
-def published(settings):
-    """The registry of what is in the models topic."""
-    registry = Registry(settings.model_name, model_config(settings), settings.frozen_after)
-    tp = TopicPartition(Topics(settings).models, 0)
-    consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap, auto_offset_reset="earliest")
-    consumer.assign([tp])
-    end = consumer.end_offsets([tp])[tp]
-    while consumer.position(tp) < end:
-        for records in consumer.poll(timeout_ms=500).values():
-            for record in records:
-                refused = registry.feed(record.key, record.value) or ""
-                assert refused.startswith("epoch: ") or refused in ("", registry.why_not(1))
-    consumer.close()
-    return registry
 
 
 def test_from_nothing_to_versions_and_on_after_a_restart(settings, producer, world):

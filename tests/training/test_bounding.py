@@ -25,7 +25,8 @@ def store():
 
 
 def net_of(head="interaction", clip=0.0, noise=0.0):
-    from model.nets import Net, NetOptions
+    from model.net_options import NetOptions
+    from model.nets import Net
 
     config = ModelConfig(head=head, media=("sound",))
     net = Net(config, SHAPE, NetOptions(user_clip=clip, noise=noise), seed=1)

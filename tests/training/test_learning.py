@@ -40,7 +40,8 @@ def scores(scorer, world, found):
 
 
 def test_ranking_by_the_model_beats_popularity_for_new_viewers():
-    from model.nets import Net, NetOptions
+    from model.net_options import NetOptions
+    from model.nets import Net
 
     world = World(seed=4, viewers=300, videos=400, topics=30, authors=80)
     config, shape = ModelConfig(), BatchShape()

@@ -26,7 +26,8 @@ def store_of(records=1500, seed=3, viewers=80):
 
 
 def learner_of(store, **options):
-    from model.nets import Net, NetOptions
+    from model.net_options import NetOptions
+    from model.nets import Net
 
     net = Net(ModelConfig(), SHAPE, NetOptions(**options))
     net.load(initial(net.config))

@@ -30,7 +30,8 @@ def world():
 @pytest.fixture(scope="module")
 def net():
     """One net for each head, since compiling takes longer than all the rest."""
-    from model.nets import Net, NetOptions
+    from model.net_options import NetOptions
+    from model.nets import Net
 
     @cache
     def made(head):
@@ -105,7 +106,8 @@ def test_a_round_on_flipped_labels_is_refused_and_leaves_no_trace(net, world):
 
 
 def test_a_poisoned_stretch_is_refused_though_what_was_held_back_is_poisoned_too():
-    from model.nets import Net, NetOptions
+    from model.net_options import NetOptions
+    from model.nets import Net
 
     world = World()
     config = ModelConfig(hidden_size=32, embedding_size=16)

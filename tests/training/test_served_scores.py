@@ -73,7 +73,8 @@ def served_logits(scorer, videos, records):
 
 @pytest.mark.parametrize("head", ["interaction", "concat"])
 def test_the_net_scores_an_example_as_the_stream_did(head):
-    from model.nets import Net, NetOptions
+    from model.net_options import NetOptions
+    from model.nets import Net
 
     config = ModelConfig(head=head, hidden_size=16, embedding_size=8, category_size=4)
     world = World(viewers=30, videos=100)

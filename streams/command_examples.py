@@ -81,6 +81,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "bench train": ("freshloop bench train --examples 12000 --rounds 3 --json",),
     "bench trainers": ("freshloop bench trainers --counts 1,2 --rounds 3 --json",),
     "bench content": ("freshloop bench content --seeds 1 --variants none,all --json",),
+    "bench content-forms": ("freshloop bench content-forms --json",),
     "bench ingest": ("freshloop bench ingest --clips clips --json",),
     "bench swap": ("freshloop bench swap --swaps 4 --json",),
     "bench freshness": (

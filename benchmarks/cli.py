@@ -224,6 +224,23 @@ def content(
     )
 
 
+@bench_app.command("content-forms")
+def content_forms(
+    topics: Annotated[int, typer.Option(min=2, help="Latent topics, of four rendered clips each.")] = 24,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each form.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Of the clips.")] = 77,
+    as_json: Json = False,
+) -> None:
+    """The content towers as LiteRT float32, float16 and int8, beside Keras and NumPy: clips/s, bytes and vectors."""
+    from model.trainer_cli import quiet_tensorflow
+
+    quiet_tensorflow(threads=1)
+    from benchmarks.content_forms import run
+    from producers.clip_files import render
+
+    _show(run(render, topics, rounds, seed, _say), as_json)
+
+
 @bench_app.command()
 def ingest(
     clips: Annotated[Path, typer.Option(help="A folder of real clips (.mp4, .mkv). [default: data/clips]")] = Path(),

@@ -33,6 +33,8 @@ from streams.codecs import encode
 from streams.config import Settings, load_settings
 from streams.configured import make_pool, step_config
 from streams.core.activity import Activity
+from streams.core.effects import Effects
+from streams.core.events import Event, Feedback
 from streams.core.lifts import Social
 from streams.core.ports import Scorer
 from streams.core.step import Partition
@@ -131,20 +133,28 @@ class ClosedLoop:
         return {self.online.version} | ({self.frozen.version} if self.frozen else set())
 
     def _apply(self, events: list[Any]) -> None:
-        batch = [(self.offset + place, self.now, event) for place, event in enumerate(events)]
-        self.offset += len(batch)
-        if not batch:
+        if not events:
             return
-        effects = self.partition.apply(self.partition.plan(batch), self.scorer)
+        effects = self._effects(events)
+        self.offset += len(events)
         arrival = self.now + DELAY_MS
-        letters = {slate.user_id.encode(): Letter(arrival, encode(slate)) for slate in effects.slates}
+        letters = {slate.user_id.encode(): Letter(arrival, encode(slate)) for part in effects for slate in part.slates}
         self._posted.append((arrival, letters))
-        for record in effects.feedback:
-            self.learner.store.add(record, True)
+        for record in (record for part in effects for record in part.feedback):
+            self._teach(record)
             self.activity.add(record)
             amount = self.rewards.increment(record)
             if amount:
                 self.pool.reward(record.video_id, amount, record.impression_ms)
+
+    def _effects(self, events: list[Event]) -> list[Effects]:
+        """Return what events do, in one partition here."""
+        batch = [(self.offset + place, self.now, event) for place, event in enumerate(events)]
+        return [self.partition.apply(self.partition.plan(batch), self.scorer)]
+
+    def _teach(self, record: Feedback) -> None:
+        """Give feedback to whoever learns."""
+        self.learner.store.add(record, True)
 
     def _deliver(self) -> None:
         while self._posted and self._posted[0][0] <= self.now:

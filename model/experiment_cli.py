@@ -11,7 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from model.choices import Log
 from model.experiment import Result
+from model.judging import checked, judged
 from streams.admin import require_topics
 from streams.codecs import BadRecord, Decoder
 from streams.config import ConfigError, Settings, load_settings
@@ -24,6 +26,13 @@ _decode = Decoder(Feedback)
 
 def experiment(
     control: Annotated[str, typer.Option(help="The arm that the others are compared with.")] = "online",
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(help="Also judge a policy that need not run: random, popular, version or version:NUMBER."),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Threshold of judged versions; the setting's when not given.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The last line of the output is one JSON object.")] = False,
 ) -> None:
     """Compare the rewards of the arms, from the feedback that is kept. It may be run as often as one likes.
@@ -32,15 +41,26 @@ def experiment(
     are valid at all looks together, so that the first look that settles a difference may end the experiment. The A/A
     check compares two halves of the control's users, and must not settle. Explored slots tell what a uniform draw
     would have earned; where an arm `random` runs, it says whether that is so.
+
+    A policy is judged by the explored positions of the control, by what a position of its slates would have earned:
+    self-normalised, and, where a version is named, doubly robust with the newest named one as the model of the reward.
+    Only positions count that came after what the named versions learned from. The mean weight must be 1: less means
+    that exploration does not show all that the policy chooses, as uniform exploration does not.
     """
     settings = load_settings()
+    names = [checked(name) for name in policy or ()]
     require_topics(settings)
-    result = Result(control, settings.experiment)
-    result.add(_feedback(settings))
+    result, log = Result(control, settings.experiment), Log(control)
+    for record in _feedback(settings):
+        result.add([record])
+        if names:
+            log.add(record)
     found = result.summary()
     if control not in found["arms"]:
         known = ", ".join(found["arms"]) or "no arm yet"
         raise ConfigError(f"there is no feedback of arm {control!r}; there is of {known} (--control)")
+    if names:
+        found["policies"] = judged(settings, log, names, settings.threshold if threshold is None else threshold)
     if as_json:
         print(json.dumps(found))
     else:
@@ -78,7 +98,16 @@ def _print(found: dict[str, Any]) -> None:
             f"a uniform draw would have {uniform['value']:.4f}, {_interval(uniform)}, "
             f"by {uniform['labels']} explored slots of {found['control']}"
         )
+    for name, one in found.get("policies", {}).items():
+        console.print(
+            f"policy {name}: self-normalised {_estimate(one['snips'])}; doubly robust {_estimate(one['robust'])}; "
+            f"mean weight {_estimate(one['weight'])}, worth {one['effective']:.0f} of {one['choices']} choices"
+        )
     console.print(f"A/A check, halves of {found['control']}: {_interval(aa)}, {state}")
+
+
+def _estimate(one: dict[str, Any]) -> str:
+    return f"{one['value']:.4f}, {_interval(one)}" if one["value"] is not None else "not known"
 
 
 def _interval(gap: dict[str, Any]) -> str:

@@ -37,6 +37,24 @@ def doubly_robust(
     return _ratio(each, np.ones(len(each)), users, draws, seed)
 
 
+def mean_weight(logged: Reals, target: Reals, users: Ints, draws: int = 500, seed: int = 0) -> Interval:
+    """Return the mean of target over logged probability.
+
+    It is 1 where the logged probabilities are true and every choice of the target policy can be in the log; less where
+    some cannot.
+    """
+    return _ratio(target / logged, np.ones(len(logged)), users, draws, seed)
+
+
+def effective(weights: Reals) -> float:
+    """Return the effective sample size of weights [M]: equal ones would say as much in so many choices.
+
+    Source: Kish 1965, "Survey sampling".
+    """
+    total = float((weights**2).sum())
+    return float(weights.sum()) ** 2 / total if total else 0.0
+
+
 def _ratio(sums: Reals, counts: Reals, users: Ints, draws: int, seed: int) -> Interval:
     """Return sum over count, with the 95 % interval of its bootstrap over users (Poisson weights)."""
     if not len(sums):

@@ -22,7 +22,7 @@ from streams import failpoints
 from streams.gathering import Batch, Waiting
 from streams.watermark import RangeWatermark
 
-PACE_S = 0.005  # between two fetches while batches wait; more often would only keep both threads busy
+PACE_S = 0.003  # between two fetches while batches wait; more often would only keep both threads busy
 POLL_S = 1.0
 
 #: Given the committed offsets (absent when there is none), returns where each partition goes on.
@@ -141,7 +141,15 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
                     self._begun.append(batch)
                     self._news.set()
             if not fetched or len(self.waiting):
-                await asyncio.sleep(PACE_S)
+                await _rest(consumer)
+
+
+async def _rest(consumer: aiokafka.AIOKafkaConsumer) -> None:
+    """Fetch nothing for a while: aiokafka would fetch at once, and hand over later what was new then."""
+    resting = consumer.assignment()
+    consumer.pause(*resting)
+    await asyncio.sleep(PACE_S)
+    consumer.resume(*(resting & consumer.assignment()))
 
 
 class BatchConsumer(Consumer):

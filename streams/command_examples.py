@@ -66,7 +66,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "freshloop evaluate --format kuairand --cold",
         "freshloop evaluate --format interactions --warm clicks.csv --user visitor --item product --time ts",
     ),
-    "experiment": ("freshloop experiment", "freshloop experiment --control frozen --json"),
+    "experiment": (
+        "freshloop experiment",
+        "freshloop experiment --control frozen --json",
+        "freshloop experiment --policy popular --policy version:3",
+    ),
     "report": ("freshloop report", "freshloop report --out yesterday.html --cluster --limit 500000"),
     "bench pipeline": ("freshloop bench pipeline --rounds 3 --only limit,freshloop --json",),
     "bench workers": ("freshloop bench workers --counts 1,2 --rounds 3 --json",),
@@ -77,6 +81,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "bench train": ("freshloop bench train --examples 12000 --rounds 3 --json",),
     "bench trainers": ("freshloop bench trainers --counts 1,2 --rounds 3 --json",),
     "bench content": ("freshloop bench content --seeds 1 --variants none,all --json",),
+    "bench content-forms": ("freshloop bench content-forms --json",),
     "bench ingest": ("freshloop bench ingest --clips clips --json",),
     "bench swap": ("freshloop bench swap --swaps 4 --json",),
     "bench freshness": (

@@ -233,6 +233,17 @@ class Settings(BaseSettings):
     content_schemes: str = Field(
         "file,memory,s3,gs,az,abfs", description="Kinds of address a clip may be read from, comma-separated."
     )
+    content_backbone: str = Field(
+        "",
+        pattern=r"^\w*$",
+        description="A Keras application, as MobileNetV3Small, in place of the frames' tower; empty for that tower.",
+    )
+    content_backbone_weights: Path = Field(
+        Path(), description="File of its weights, without the classifier. Nothing is fetched."
+    )
+    content_backbone_sha256: str = Field(
+        "", pattern=r"^([0-9a-f]{64})?$", description="SHA-256 that this file must have."
+    )
 
     # Collectors
     collect_token: SecretStr = Field(NO_SECRET, description="Bearer token that `freshloop collect` sends to the API.")

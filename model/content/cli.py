@@ -13,32 +13,21 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from model.content.chosen import content_model
 from model.content.decoder import Decoder
 from model.content.encoder import Content, ContentEncoder
 from model.content.examples import Renderer
-from model.content.media import BadMedia, Limits, Media
-from model.content.retrieval import HalvesResult, compare, match_halves, similarities
-from model.content.weights import DEFAULT, read_weights
-from streams.config import Settings, load_settings
+from model.content.media import BadMedia, Media
+from model.content.retrieval import HALVES, HalvesResult, compare, match_halves, similarities
+from model.content.weights import DEFAULT
+from streams.config import load_settings
 
 NOTHING_EMBEDDED = 1  # exit code: every file had a reason not to give a vector
-HALVES = ((0.0, 0.5), (0.5, 1.0))
 
 Json = Annotated[bool, typer.Option("--json", help="The last line of the output is one JSON object.")]
 Weights = Annotated[
     Path, typer.Option(help="The content weights; their manifest lies beside them.", show_default=False)
 ]
-
-
-def limits_of(settings: Settings) -> Limits:
-    """Return the decoder's bounds as the settings have them."""
-    return Limits(
-        seconds=settings.content_seconds,
-        cpu_seconds=max(int(settings.content_seconds), 1),
-        memory_mb=settings.content_memory_mb,
-        megabytes=settings.content_megabytes,
-        schemes=tuple(filter(None, settings.content_schemes.split(","))),
-    )
 
 
 def embed(
@@ -56,11 +45,9 @@ def embed(
     looks for the nearest among all other halves; a clip counts (`halves_matched`) when each of its halves finds the
     other. Beside it stands what a colour histogram and the same CNN without training reach on the same halves.
     """
-    read, manifest = read_weights(weights)
-    with Decoder(limits_of(load_settings())) as decoder:
-        encoder = ContentEncoder(read, decoder)
+    with content_model(load_settings(), weights) as (encoder, decoder, version):
         found = _halves(files, decoder, encoder) if halves else _embed(files, encoder, neighbours)
-    found["content_version"] = manifest.version
+    found["content_version"] = version
     if as_json:
         print(json.dumps(found))
     if not any("reason" not in one for one in found["files"]):
@@ -163,7 +150,7 @@ def _tell_halves(results: dict[str, HalvesResult], names: list[str]) -> None:
         title="Each half looks for the other half of its clip among all halves",
     )  # fmt: skip
     for way, one in results.items():
-        missed = ", ".join(Path(names[at]).stem for at in one.missed)
+        missed = ", ".join(Path(names[at]).stem for at in one.missed) if names else str(len(one.missed))
         table.add_row(way, f"{one.both} of {one.total}", str(one.first), str(one.second), missed)
     Console(stderr=True).print(table)
 
@@ -174,8 +161,8 @@ def content_commands(render: Renderer) -> typer.Typer:
 
     @app.command("train")
     def train(
-        creators: Annotated[int, typer.Option(min=64, help="Rendered creators, of eight clips each.")] = 400,
-        steps: Annotated[int, typer.Option(min=1, help="Steps of each tower.")] = 800,
+        creators: Annotated[int, typer.Option(min=64, help="Rendered creators, of eight clips each.")] = 300,
+        steps: Annotated[int, typer.Option(min=1, help="Steps of each tower.")] = 600,
         seed: Annotated[int, typer.Option(min=0, help="Of the clips and the initial weights.")] = 1,
         out: Weights = DEFAULT,
         as_json: Json = False,
@@ -194,20 +181,25 @@ def content_commands(render: Renderer) -> typer.Typer:
         topics: Annotated[int, typer.Option(min=2, help="Latent topics.")] = 12,
         clips: Annotated[int, typer.Option(min=2, help="Clips of each topic, every one of its own scene.")] = 6,
         count: Annotated[int, typer.Option("-k", min=1, help="Nearest clips that are looked at.")] = 5,
+        scenes: Annotated[
+            int, typer.Option(min=0, help="Scenes of three clips each, whose halves look for each other; 0: none.")
+        ] = 16,
         seed: Annotated[int, typer.Option(min=0, help="Of the clips; training used other seeds.")] = 77,
         weights: Weights = DEFAULT,
         as_json: Json = False,
     ) -> None:
         """Say how well the vectors of rendered clips, never seen in training, find clips of the same latent topic."""
-        from model.content.evaluate import topic_precision
+        from model.content.evaluate import halves_found, topic_precision
 
-        read, manifest = read_weights(weights)
-        settings = load_settings()
-        with Decoder(limits_of(settings)) as decoder:
-            found = topic_precision(render, ContentEncoder(read, decoder), decoder, topics, clips, count, seed)
+        with content_model(load_settings(), weights) as (encoder, decoder, version):
+            found = topic_precision(render, encoder, decoder, topics, clips, count, seed)
+            halves = halves_found(render, encoder, decoder, scenes, seed) if scenes else {}
         _tell_precision(found, count)
+        if halves:
+            _tell_halves(halves, [])
         if as_json:
-            print(json.dumps({"content_version": manifest.version, "k": count, **found}))
+            matched = {"halves": {way: one.both for way, one in halves.items()}} if halves else {}
+            print(json.dumps({"content_version": version, "k": count, **found, **matched}))
 
     return app
 

@@ -35,10 +35,13 @@ class Decoder:
 
     Args:
       command: what is run, with the memory limit in MB as its last argument; the tests give others.
+      size: S, rows and columns of the frames.
     """
 
-    def __init__(self, limits: Limits | None = None, command: Sequence[str] = COMMAND) -> None:
-        self.limits = limits or Limits()
+    def __init__(
+        self, limits: Limits | None = None, command: Sequence[str] = COMMAND, size: int = FRAMES.height
+    ) -> None:
+        self.limits, self.size = limits or Limits(), size
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self.started = 0
@@ -79,7 +82,7 @@ class Decoder:
         if len(blob) > self.limits.megabytes << 20:
             raise BadMedia("too-large", f"{len(blob) >> 20} MB, at most {self.limits.megabytes} are read")
         request = Request(
-            source="" if blob else str(media), bytes=len(blob), window=window, size=FRAMES.height,
+            source="" if blob else str(media), bytes=len(blob), window=window, size=self.size,
             pictures=FRAMES.pictures, patches=SOUND.pictures, cpu_seconds=self.limits.cpu_seconds,
             megabytes=self.limits.megabytes, schemes=self.limits.schemes, digest=digest,
         )  # fmt: skip

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from model.content.decoder import WHOLE, Decoder
 from model.content.media import BadMedia, Media
@@ -40,10 +44,14 @@ class ContentEncoder:
     Args:
       weights: of both towers, as `model.content.weights.read_weights` gives.
       decoder: samples the media.
+      frames: pictures [T, S, S, 3] to a unit vector [FRAMES.size], in place of the frames' tower.
     """
 
-    def __init__(self, weights: Weights, decoder: Decoder) -> None:
-        self._frames = TowerForward(FRAMES, weights)
+    def __init__(
+        self, weights: Weights, decoder: Decoder, frames: Callable[[NDArray[np.uint8]], Floats] | None = None
+    ) -> None:
+        tower = TowerForward(FRAMES, weights)
+        self._frames = frames or (lambda frames: tower(pictures_of(frames)))
         self._sound = TowerForward(SOUND, weights)
         self._text = weights.get("text.rows", initial_rows(TEXT_SEED))
         self._decoder = decoder
@@ -67,7 +75,7 @@ class ContentEncoder:
 
     def of_frames(self, media: Media) -> Floats | None:
         """Return the vector of the frames."""
-        return self._frames(pictures_of(media.frames)) if len(media.frames) else None
+        return self._frames(media.frames) if len(media.frames) else None
 
     def of_sound(self, media: Media) -> Floats | None:
         """Return the vector of the sound."""

@@ -1,4 +1,4 @@
-"""Retrieval of the latent topic: do clips of one topic, each in a scene of its own, find each other?"""
+"""Rendered clips never seen: do those of one topic find each other, and do the halves of one clip?"""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from model.content.decoder import Decoder
 from model.content.encoder import ContentEncoder
 from model.content.examples import TOPIC_SIZE, Renderer
 from model.content.media import Media
-from model.content.retrieval import compare, precision_at
+from model.content.retrieval import HALVES, HalvesResult, compare, match_halves, precision_at
 from model.content.serving import TowerForward
 from model.content.sound import log_mel
 from model.content.towers import SOUND, initial_weights
 from streams.core.ports import Floats
+
+SCENE_CLIPS = 3  # of a scene, told apart by what happens alone
 
 
 def topic_precision(
@@ -42,6 +44,21 @@ def topic_precision(
     }
     found = {way: round(precision_at(vectors, groups, count), 4) for way, vectors in ways.items()}
     return found | {"chance": round((clips - 1) / (topics * clips - 1), 4)}
+
+
+def halves_found(
+    render: Renderer, encoder: ContentEncoder, decoder: Decoder, scenes: int, seed: int
+) -> dict[str, HalvesResult]:
+    """Return by way how halves of rendered MP4 files find each other, where `SCENE_CLIPS` share place and people."""
+    rng = np.random.default_rng([seed, 5])
+    media: list[Media] = []
+    for _ in range(scenes):
+        topic, scene = rng.normal(size=TOPIC_SIZE), int(rng.integers(1 << 30))
+        for own in range(SCENE_CLIPS):
+            clip = render(topic, (1 << 31) + scene, own, float(rng.uniform(2.0, 5.0))).mp4()
+            media += [decoder(clip, window) for window in HALVES]
+    vectors = compare(media, lambda one: _present(encoder.of_frames(one)))
+    return {way: match_halves(found) for way, found in vectors.items()}
 
 
 def _present(vector: Floats | None) -> Floats:

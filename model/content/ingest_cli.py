@@ -12,13 +12,11 @@ import typer
 from kafka.errors import KafkaError
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from model.content.cli import limits_of
-from model.content.decoder import Decoder
-from model.content.encoder import ContentEncoder
+from model.content.chosen import content_model
 from model.content.ingest import Ingest, Vectoriser
 from model.content.ingest_metrics import IngestMetrics
 from model.content.todo import Todo
-from model.content.weights import DEFAULT, read_weights
+from model.content.weights import DEFAULT
 from streams.admin import require_topics
 from streams.clock import Clock
 from streams.config import ConfigError, load_settings
@@ -46,17 +44,17 @@ def ingest(
     log_to_stderr(loglevel)
     settings, mine = load_settings(), parse_part(part)
     require_topics(settings)
-    read, manifest = read_weights(weights)
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     port = metrics_port or settings.metrics_port + METRICS_OFFSET + mine[0]
     serve_metrics(settings, port, registry)
     os.nice(NICENESS)
-    stop, clock, todo = Stop(), Clock(), Todo(manifest.version)
+    stop, clock = Stop(), Clock()
     line = ProgressLine(log.info, clock)
     try:
-        with Decoder(limits_of(settings)) as decoder:
-            vectorise = Vectoriser(ContentEncoder(read, decoder), decoder, manifest.version, todo.cache)
+        with content_model(settings, weights) as (encoder, decoder, version):
+            todo = Todo(version)
+            vectorise = Vectoriser(encoder, decoder, version, todo.cache)
             made = Ingest(
                 settings, vectorise, todo, IngestMetrics(registry), clock, mine, lambda found: line(one_line(found))
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -25,6 +26,11 @@ class TowerNet(keras.Model):  # type: ignore[misc]  # Keras ships no types
     def call(self, inputs: tuple[Any, Any]) -> Any:
         """Return unit vectors [B, D] of pictures and their mask."""
         pictures, mask = inputs
+        flat = tf.reshape(pictures, (-1, *pictures.shape[2:]))
+        return self.vectors(pictures, [_colour_counts(flat, *one) for one in self.tower.colours], mask)
+
+    def vectors(self, pictures: Any, counts: Sequence[Any], mask: Any) -> Any:
+        """Return what `call` does, of pictures whose colours are counted already: `counts`, each [B * T, n]."""
         tower = self.tower
         weights = iter(self.weights)
         count = tf.shape(pictures)[1]
@@ -39,7 +45,7 @@ class TowerNet(keras.Model):  # type: ignore[misc]  # Keras ships no types
             x = tf.reduce_mean(x, axis=1)
         x = tf.nn.relu(tf.matmul(x, squeeze) + squeeze_bias)
         seen = [tf.reshape(x, (-1, picture.shape[0] - tower.colour_features()))]
-        seen += [_colour_counts(tf.reshape(pictures, (-1, *pictures.shape[2:])), *one) for one in tower.colours]
+        seen += counts
         features = tf.nn.relu(tf.matmul(tf.concat(seen, axis=1), picture) + picture_bias)
         features = tf.reshape(features, (-1, count, tower.features))
         logits = tf.where(mask[:, :, None], tf.matmul(features, attention), -1e9)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from model.content.towers import FRAMES, initial_weights
 from streams.core.ports import Floats
 
 UNTRAINED_SEED = 1
+HALVES = ((0.0, 0.5), (0.5, 1.0))  # of a clip, by time
 BINS = 8  # of each colour in the histogram
 
 Embed = Callable[[Media], Floats]
@@ -88,5 +89,17 @@ def untrained() -> Embed:
 
 def compare(media: Sequence[Media], trained: Embed) -> dict[str, Floats]:
     """Return vectors [N, D] of the same media by each way: `trained`, `untrained`, `histogram`."""
-    ways = {"trained": trained, "untrained": untrained(), "histogram": histogram}
-    return {name: np.stack([embed(one) for one in media]) for name, embed in ways.items()}
+    rivals = {"untrained": untrained(), "histogram": histogram}
+    small = [_small(one) for one in media]
+    return {"trained": np.stack([trained(one) for one in media])} | {
+        name: np.stack([embed(one) for one in small]) for name, embed in rivals.items()
+    }
+
+
+def _small(media: Media) -> Media:
+    """Return media whose frames have the size that the towers take; a backbone takes larger ones."""
+    times, size = media.frames.shape[1] // FRAMES.height, FRAMES.height
+    if times <= 1:
+        return media
+    blocks = media.frames.reshape(-1, size, times, size, times, 3).mean(axis=(2, 4))
+    return replace(media, frames=np.rint(blocks).astype(np.uint8))

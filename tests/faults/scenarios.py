@@ -65,8 +65,12 @@ def failpoints(here: World, plan: Plan, row: Row, points: Sequence[str] = POINTS
         count = rng.randint(1, 3) if POINTS.index(point) < POINTS.index("rebalance") else rng.randint(1, 2)
         count = 1 if point in ("rebalance", "positions-found", "journal-written") else count
         here.load.send(plan.events)
+        if point == "journal-written":  # only what is new needs an entry, so nothing old may be left to do
+            here.start()
+            here.drain()
+            here.stop()
         here.start(failpoint=f"{point}:{count}", mutant="small-parts")
-        if point == "journal-written":  # only what is new needs an entry
+        if point == "journal-written":
             here.await_ready()
             here.publish_videos((VIDEOS,))
             here.load.send(plan.events)
@@ -175,7 +179,9 @@ def two_workers(here: World, plan: Plan, row: Row) -> Tally:
 
 def zombie(here: World, plan: Plan, row: Row) -> Tally:
     """A worker is stopped in the middle of a batch, loses its session, and wakes when another has gone on."""
-    points = ("slates-published", "batch-applied", "changelog-part", "store-written")
+    points = ["slates-published", "batch-applied", "changelog-part", "store-written"]
+    if here.mutant:
+        points.remove("changelog-part")  # only where publications are cut into small parts do all have several
     woken = 0
     for number in range(plan.rounds):
         here.load.send(plan.events)

@@ -179,6 +179,7 @@ class World:
         for event in self.supervisor.poll(0.05):
             if event.kind == "exited" and event.name in self._specs:
                 self.deaths += 1
+                print(f"{event.name} ended by itself{self.supervisor.last_line(event.name)}", file=sys.stderr)
                 self.supervisor.start(self._specs[event.name])
 
     # -- progress ---------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 import asyncio
 from types import SimpleNamespace
 
-from streams.batches import BatchConsumerThread
+from streams.batches import BatchConsumerThread, _rest
 
 
 def thread_whose_coordination(ends):
@@ -30,3 +30,27 @@ def test_a_consumer_that_closed_or_has_no_group_is_no_failure():
     thread = BatchConsumerThread.__new__(BatchConsumerThread)
     thread._consumer = None
     assert thread._left_group() is None
+
+
+class Consumer:
+    """What is asked of aiokafka's while it rests; the assignment changes meanwhile."""
+
+    def __init__(self, before, after):
+        self.owned, self.after, self.paused = set(before), set(after), set()
+
+    def assignment(self):
+        return set(self.owned)
+
+    def pause(self, *partitions):
+        self.paused |= set(partitions)
+        asyncio.get_running_loop().call_soon(setattr, self, "owned", self.after)
+
+    def resume(self, *partitions):
+        assert set(partitions) <= self.owned, "aiokafka refuses to resume what is not assigned"
+        self.paused -= set(partitions)
+
+
+def test_what_stays_assigned_is_fetched_again_after_a_rest():
+    consumer = Consumer({0, 1, 2}, {1, 2, 3})
+    asyncio.run(_rest(consumer))
+    assert consumer.paused == {0}

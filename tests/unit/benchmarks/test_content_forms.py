@@ -9,6 +9,8 @@ from model.content.serving import TowerForward
 from model.content.towers import FRAMES, SOUND
 from model.content.weights import read_weights
 
+pytestmark = pytest.mark.training
+
 
 @pytest.mark.parametrize(
     ("tower", "form", "least"), [(FRAMES, FORMS[0], 0.99999), (FRAMES, FORMS[2], 0.99), (SOUND, FORMS[1], 0.9999)]

@@ -17,6 +17,7 @@ from producers.clip_files import render
 from streams.config import ConfigError
 from streams.main import app
 
+pytestmark = pytest.mark.training
 NAME = "MobileNetV3Small"
 
 

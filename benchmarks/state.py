@@ -56,7 +56,8 @@ def run(users: int, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
             _write(settings, folder / "many", pool, MANY, SEEN_MANY, publish=False)
             result["bytes_per_user_on_disk_1000_seen"] = round(_size(folder / "many") / MANY)
             result |= _changelog_bytes(pool, scorer)
-            result |= _recovery(settings, folder, count, rounds, say)
+            counts = count - users // BLOCK, count  # compaction may have taken all notes of progress but the last
+            result |= _recovery(settings, folder, counts, rounds, say)
             result |= _memory(settings, folder, pool, scorer, users, say)
             return result
         finally:
@@ -126,7 +127,10 @@ def _changelog_bytes(pool: FreshPool, scorer: Any) -> dict[str, Any]:
     return {"changelog_bytes_per_event": round(total / len(events)), "changelog_bytes_per_record": len(alone)}
 
 
-def _recovery(settings: Settings, folder: Path, count: int, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
+def _recovery(
+    settings: Settings, folder: Path, counts: tuple[int, int], rounds: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return how fast a store is recovered beside a bare consumer; `counts`: least and most records there can be."""
     topic = Topics(settings).states
     bare, ours = [], []
     for number in range(rounds):
@@ -137,13 +141,13 @@ def _recovery(settings: Settings, folder: Path, count: int, rounds: int, say: Ca
         begun = time.monotonic()
         recovered = asyncio.run(recover(store, topic, 0, settings))
         ours.append(time.monotonic() - begun)
-        assert read == recovered == count, (read, recovered, count)
+        assert counts[0] <= recovered <= read <= counts[1], (read, recovered, counts)
         store.close()
         shutil.rmtree(folder / f"recovery{number}")
-        say(f"round {number + 1}: bare consumer {bare[-1]:.1f} s, recovery {ours[-1]:.1f} s, {count:,} records")
+        say(f"round {number + 1}: bare consumer {bare[-1]:.1f} s, recovery {ours[-1]:.1f} s, {read:,} records")
     ratios = [one / other for one, other in zip(bare, ours, strict=True)]
     return {
-        "records": count, "rounds": rounds,
+        "records": read, "rounds": rounds,
         "bare_consumer_s": round(statistics.median(bare), 2), "recovery_s": round(statistics.median(ours), 2),
         "ratio_to_bare_consumer": round(statistics.median(ratios), 3),
         "ratio_spread": [round(min(ratios), 3), round(max(ratios), 3)],

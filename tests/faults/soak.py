@@ -38,6 +38,7 @@ def soak(here: World, plan: Plan, row: Row) -> Tally:
         while time.monotonic() < until:
             here.load.send(PER_SECOND // 2)
             time.sleep(max(0.0, min(0.5, until - time.monotonic())))
+        here.outcome.read()  # before compaction takes what a newer record of the same key took the place of
         process = psutil.Process(here.supervisor.running()["w1"])
         samples.append(((time.monotonic() - started) / 60, process.memory_info().rss / 2**20, process.num_fds()))
     row.lost += not here.drain(60)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from model.choices import Choices, Log, Shelf
 from model.counterfactual import ByVersion, Judged, Target, by_popularity, judge, uniform
@@ -19,6 +20,7 @@ from streams.reading import read_topic
 from streams.topics import HOUR_MS, Topics
 
 VERSION = "version"
+T = TypeVar("T")
 _decode_video = Decoder(Video)
 _decode_content = Decoder(VideoContent)
 
@@ -93,20 +95,14 @@ def _versions(settings: Settings, names: Sequence[str]) -> dict[str, Version]:
 def _shelf(settings: Settings) -> Shelf:
     """Return the videos that were ever published and are still in the topic, with their contents."""
     topics = Topics(settings)
-    videos: dict[str, Video] = {}
-    contents: dict[str, VideoContent] = {}
-    for record in read_topic(settings, topics.videos, 1):
-        try:
-            if record.value:
-                video = _decode_video(record.value)
-                videos[video.video_id] = video
-        except BadRecord:
-            continue  # the workers refuse it too
-    for record in read_topic(settings, topics.vectors, 1):
-        try:
-            if record.value:
-                content = _decode_content(record.value)
-                contents[content.video_id] = content
-        except BadRecord:
-            continue
+    videos = {one.video_id: one for one in _sound(settings, topics.videos, _decode_video)}
+    contents = {one.video_id: one for one in _sound(settings, topics.vectors, _decode_content)}
     return Shelf(list(videos.values()), [contents.get(one) for one in videos], round(settings.fresh_hours * HOUR_MS))
+
+
+def _sound(settings: Settings, topic: str, decode: Callable[[bytes], T]) -> Iterator[T]:
+    """Yield the records of a topic of one partition; the workers refuse the others too."""
+    for record in read_topic(settings, topic, 1):
+        with suppress(BadRecord):
+            if record.value:
+                yield decode(record.value)

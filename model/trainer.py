@@ -364,7 +364,6 @@ class Trainer:
 
     def _count_round(self, done: Round) -> None:
         metrics = self._metrics
-        metrics.rounds.labels("accepted" if done.verdict.accepted else "refused").inc()
         metrics.examples.inc(done.trained)
         metrics.round_seconds.observe(done.seconds)
         metrics.speed.set(done.trained / done.seconds)
@@ -372,6 +371,7 @@ class Trainer:
     def _report(self, done: Round, manifest: Manifest) -> None:
         metrics, verdict = self._metrics, done.verdict
         self._count_round(done)
+        metrics.rounds.labels("accepted" if verdict.accepted else "refused").inc()  # by the chief alone
         losses = {"train": done.train_loss, "held_back": verdict.candidate, "held_back_incumbent": verdict.incumbent}
         for stretch, loss in losses.items():
             metrics.loss.labels(stretch).set(loss)

@@ -131,6 +131,7 @@ class Learner:
         anchors = self.store.anchors(self.options.anchors)
         judging = np.concatenate([plan.held, anchors])
         incumbent = self._losses(judging)
+        self.net.standardise(self.team.standard(self.store.catalogue.moments.array()))
         train_loss, trained, steps = self._train(plan.train)
         verdict, poisoned = self._judge(plan.held, anchors, self._losses(judging), incumbent)
         found: Weights | None = None

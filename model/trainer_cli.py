@@ -167,7 +167,12 @@ def net_options(settings: Settings) -> NetOptions:
 
     if settings.noise and find_spec("dp_accounting") is None:
         raise ConfigError("FRESHLOOP_NOISE needs the accountant: install freshloop[privacy]")
-    return NetOptions(rate=settings.learning_rate, user_clip=settings.user_clip, noise=settings.noise)
+    return NetOptions(
+        rate=settings.learning_rate,
+        user_clip=settings.user_clip,
+        noise=settings.noise,
+        standardise=settings.standardise,
+    )
 
 
 def quiet_tensorflow(threads: int | None = None, niceness: int = 0, first: Callable[[], None] | None = None) -> None:

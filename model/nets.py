@@ -80,6 +80,14 @@ class Net:
             for moment in self._moments[name]:
                 moment.assign(0 * value)
 
+    def put(self, weights: Weights) -> None:
+        """Set weights of the names and rows that are there already; the optimiser stays as it is."""
+        for name, variable in self._dense.items():
+            variable.assign(weights[name])
+        for name, table in self._all_tables().items():
+            if len(table):
+                table.put(weights[f"table.{name}.keys"], weights[f"table.{name}.rows"])
+
     def compile(self) -> None:
         """Compile both functions now rather than in the first round. Weights must be loaded, and again afterwards."""
         nothing = Catalogue()

@@ -45,6 +45,10 @@ class Table:
         self._second = np.zeros_like(self._space)
         self._touched = np.zeros(len(self._space), np.int64)
 
+    def put(self, keys: Ints, rows: Floats) -> None:
+        """Set the rows [V, W] of keys [V] that have one; moments stay."""
+        self._space[self.find(keys, False)] = rows
+
     def __len__(self) -> int:
         return len(self._row_of)
 

@@ -142,6 +142,7 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics, group: Group | No
         replay=settings.replay,
         held_back=settings.held_back,
         margin=settings.gate_margin,
+        form=settings.serving_form,
     ).of_each(team.count)
     learner = Learner(net, Examples(Catalogue(), Limits()), shape, options, settings.model_seed + team.index)
     registry = Registry(settings.model_name, config, settings.frozen_after, key=signing_key(settings))

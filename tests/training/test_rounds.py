@@ -228,3 +228,36 @@ def test_where_they_are_not_wanted_earlier_statistics_go_and_what_the_net_says_s
     assert STANDARD not in plain.export()
     np.testing.assert_allclose(plain.logits(found.store.catalogue, batch), before, atol=1e-4)
     assert np.abs(before).max() > 0.01
+
+
+def test_a_candidate_is_judged_as_it_serves_and_learning_goes_on_from_exact_weights(net, world, monkeypatch):
+    monkeypatch.setattr("model.train.packed", lambda weights, form: coarse(weights))
+    options = RoundOptions(passes=4, user_share=1.0, margin=1.0, form="int8")
+    found = learner(net("interaction"), world, records=1500, options=options)
+    done = found.round()
+    assert done.verdict.accepted
+    exact, moments, store = found.net.export(), found.net.optimiser(), found.store
+    assert same(exact, done.weights)
+
+    held = np.array([slot for slot in store.fresh if not store.reserved[slot]])
+    plain = mean_loss(found, held)
+    found.net.put(coarse(exact))
+    assert not same(found.net.export(), exact)
+    assert same(found.net.optimiser(), moments)
+    served = mean_loss(found, held)
+    assert abs(served - plain) > 1e-3
+    assert done.verdict.candidate == pytest.approx(served, abs=1e-6)
+
+
+def coarse(weights):
+    return {name: value.round(1) if value.dtype == np.float32 else value for name, value in weights.items()}
+
+
+def mean_loss(found, slots):
+    losses, weights = [], []
+    for batch in batches(found.store, slots, SHAPE):
+        logits, count = found.net.logits(found.store.catalogue, batch), len(batch.slots)
+        labels = batch.label[:count]
+        losses.append(np.logaddexp(0, logits) - labels * logits)
+        weights.append(found.store.weight[batch.slots])
+    return float(np.average(np.concatenate(losses), weights=np.concatenate(weights)))

@@ -36,7 +36,7 @@ PLAIN = SequenceConfig(units=100, steps=15, epochs=10, logq=1.0, view_weight=0.0
 class Plain:
     """The GRU alone; after the warm-up only users' states advance."""
 
-    names = ("gru",)
+    names: tuple[str, ...] = ("gru",)
 
     def __init__(self, config: SequenceConfig, data: Dataset, seed: int) -> None:
         from model.sequence_training import SequenceTrainer  # late: TensorFlow takes seconds

@@ -67,7 +67,7 @@ def _ratio(sums: Reals, counts: Reals, users: Ints, draws: int, seed: int) -> In
     if not len(sums):
         return Interval(float("nan"), float("nan"), float("nan"))
     _, place = np.unique(users, return_inverse=True)
-    top, below = np.bincount(place, sums), np.bincount(place, counts)
+    top, below = (np.asarray(np.bincount(place, one), np.float64) for one in (sums, counts))
     value = float(sums.sum() / counts.sum())
     drawn = np.random.default_rng(seed).poisson(1.0, (draws, len(top)))
     found, error = _with_error(drawn, top, below)

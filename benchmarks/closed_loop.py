@@ -211,7 +211,8 @@ def make_learner(settings: Settings, rounds: RoundOptions | None = None, **chang
 
     shape, options = BatchShape(), replace(net_options(settings), **changed)
     net = Net(model_config(settings), shape, options, settings.model_seed)
-    return Learner(net, Examples(Catalogue(), Limits()), shape, rounds or RoundOptions(), settings.model_seed)
+    store = Examples(Catalogue(options.read), Limits())
+    return Learner(net, store, shape, rounds or RoundOptions(), settings.model_seed)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.standard import standard_of, standardised
 from streams.core.events import Kind, Video
 from streams.core.hashing import key64
 from streams.core.ports import Floats
@@ -79,14 +80,15 @@ def take(rows: Floats, index: Ints) -> Floats:
 
 
 def content(found: NDArray[Any], weights: Mapping[str, NDArray[Any]]) -> Floats:
-    """Return content inputs [N, C] of features [N]: author row, mean of the tag rows, music row, numbers."""
+    """Return content inputs [N, C] of features [N]: author row, mean of tag rows, music row, standardised numbers."""
 
     def rows(name: str, keys: Ints) -> Floats:
         return take(weights[f"table.{name}.rows"], lookup(weights[f"table.{name}.keys"], keys))
 
     total = np.maximum(found["tag_total"], 1).astype(np.float32)
     tags = rows("tag", found["tags"]).sum(axis=1) / total[:, None]
-    return np.concatenate([rows("author", found["author"]), tags, rows("music", found["music"]), found["numbers"]], 1)
+    counted = standardised(found["numbers"], standard_of(weights))
+    return np.concatenate([rows("author", found["author"]), tags, rows("music", found["music"]), counted], 1)
 
 
 def residuals(found: NDArray[Any], weights: Mapping[str, NDArray[Any]]) -> Floats:

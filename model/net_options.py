@@ -27,6 +27,7 @@ class NetOptions:
       media_dropout: chance that a batch sees a video without one of its content vectors, each by itself.
       media_rate: multiplies the step size of the weights of content vectors.
       most_rows: rows of a table kept.
+      standardise: numbers go in by statistics of what was published (`model.standard`).
     """
 
     rate: float = 0.0005
@@ -44,6 +45,7 @@ class NetOptions:
     media_dropout: float = 0.1
     media_rate: float = 4.0
     most_rows: int = 32_768
+    standardise: bool = True
 
     def tables(self, category: int, embedding: int) -> Tables:
         """Return empty tables for rows of these widths."""

@@ -23,6 +23,7 @@ from model.first import Profiles
 from model.modalities import inputs
 from model.net_options import NetOptions
 from model.recurrence import unroll
+from model.standard import MEASURED, STANDARD, moved, standard_of
 from model.tables import BETA1, BETA2, EPSILON, Places, Table
 from model.weights import OPTIONAL, Weights, optional_table
 from streams.core.ports import Floats
@@ -68,8 +69,9 @@ class Net:
         for name, table in self.tables.named().items():
             table.load(weights[f"table.{name}.keys"], weights[f"table.{name}.rows"])
         self.profiles.table.load(*optional_table(weights, self.config.hidden_size))
+        self.tables.standard = standard_of(weights)
         for name, value in weights.items():
-            if name.startswith("table."):
+            if name.startswith("table.") or name == STANDARD:
                 continue
             if name not in self._dense:
                 self._dense[name] = tf.Variable(value, dtype=tf.float32)
@@ -77,6 +79,14 @@ class Net:
             self._dense[name].assign(value)
             for moment in self._moments[name]:
                 moment.assign(0 * value)
+
+    def put(self, weights: Weights) -> None:
+        """Set weights of the names and rows that are there already; the optimiser stays as it is."""
+        for name, variable in self._dense.items():
+            variable.assign(weights[name])
+        for name, table in self._all_tables().items():
+            if len(table):
+                table.put(weights[f"table.{name}.keys"], weights[f"table.{name}.rows"])
 
     def compile(self) -> None:
         """Compile both functions now rather than in the first round. Weights must be loaded, and again afterwards."""
@@ -94,7 +104,24 @@ class Net:
         if len(self.profiles.table):
             keys, rows = self.profiles.table.sorted()
             weights |= {f"table.{OPTIONAL}.keys": keys, f"table.{OPTIONAL}.rows": rows}
-        return weights
+        return weights if self.tables.standard is None else weights | {STANDARD: self.tables.standard}
+
+    def standardise(self, new: Floats | None) -> None:
+        """Go by other statistics from now on; what the net says stays, up to rounding.
+
+        Args:
+          new: None for none as yet, which changes nothing. Where they are not wanted, those of earlier versions go.
+        """
+        wanted, old = self.options.standardise, self.tables.standard
+        if (new if wanted else old) is None:
+            return
+        new = new if wanted else None
+        kernel, bias, start = self._dense["video.kernel"], self._dense["video.bias"], 3 * self.config.category_size
+        where = slice(start, start + len(MEASURED))
+        rows, shifted = moved(kernel[where].numpy(), bias.numpy(), old, new)
+        kernel[where].assign(rows)
+        bias.assign(shifted)
+        self.tables.standard = new
 
     def trim(self) -> None:
         """Drop rows beyond each table's bound, those untouched for longest first."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from model.batches import Batch
 from model.catalogue import Catalogue
 from model.examples import Ints
+from model.standard import standardised
 from streams.core.hashing import draws, uniforms
 from streams.core.ports import Floats
 
@@ -43,6 +44,10 @@ class Table:
         self._first = np.zeros_like(self._space)
         self._second = np.zeros_like(self._space)
         self._touched = np.zeros(len(self._space), np.int64)
+
+    def put(self, keys: Ints, rows: Floats) -> None:
+        """Set the rows [V, W] of keys [V] that have one; moments stay."""
+        self._space[self.find(keys, False)] = rows
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -154,7 +159,13 @@ class Places:
 
 
 class Tables:
-    """The four tables, and a batch's view of them: `content` and `video` rows in, their gradients out."""
+    """The four tables, and a batch's view of them: `content` and `video` rows in, their gradients out.
+
+    Attributes:
+      standard: statistics that numbers go by (`model.standard`).
+    """
+
+    standard: Floats | None = None
 
     def __init__(self, author: Table, tag: Table, music: Table, video: Table) -> None:
         self.author, self.tag, self.music, self.video = author, tag, music, video
@@ -196,7 +207,7 @@ class Tables:
             self.author.take(places.author),
             mean,
             self.music.take(places.music),
-            catalogue.features["numbers"][batch.videos],
+            standardised(catalogue.features["numbers"][batch.videos], self.standard),
         ]
         out = np.zeros((size, sum(part.shape[1] for part in parts)), np.float32)
         out[1 : len(batch.videos) + 1] = np.concatenate(parts, axis=1)

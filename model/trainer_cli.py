@@ -142,6 +142,7 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics, group: Group | No
         replay=settings.replay,
         held_back=settings.held_back,
         margin=settings.gate_margin,
+        form=settings.serving_form,
     ).of_each(team.count)
     store = Examples(Catalogue(), Limits.remembering(shape.steps))
     learner = Learner(net, store, shape, options, settings.model_seed + team.index)
@@ -168,7 +169,12 @@ def net_options(settings: Settings) -> NetOptions:
 
     if settings.noise and find_spec("dp_accounting") is None:
         raise ConfigError("FRESHLOOP_NOISE needs the accountant: install freshloop[privacy]")
-    return NetOptions(rate=settings.learning_rate, user_clip=settings.user_clip, noise=settings.noise)
+    return NetOptions(
+        rate=settings.learning_rate,
+        user_clip=settings.user_clip,
+        noise=settings.noise,
+        standardise=settings.standardise,
+    )
 
 
 def quiet_tensorflow(threads: int | None = None, niceness: int = 0, first: Callable[[], None] | None = None) -> None:

@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 from model.config import ModelConfig
 from model.modalities import rows_of
 from model.prior import with_prior
+from model.standard import MEASURED, STANDARD
 from streams.core.ports import Floats
 
 Weights = dict[str, NDArray[Any]]
@@ -80,11 +81,12 @@ def specs(config: ModelConfig) -> dict[str, Spec]:
         found[f"table.{name}.rows"] = Spec((ROWS, width))
     found[f"table.{OPTIONAL}.keys"] = Spec((ROWS,), dtype="int64")
     found[f"table.{OPTIONAL}.rows"] = Spec((ROWS, h))
+    found[STANDARD] = Spec((3, len(MEASURED)))
     return found
 
 
 def _left_out(name: str) -> bool:
-    return name.startswith(f"table.{OPTIONAL}.")
+    return name.startswith(f"table.{OPTIONAL}.") or name == STANDARD
 
 
 def initial(config: ModelConfig) -> Weights:
@@ -135,12 +137,18 @@ def check(weights: Mapping[str, NDArray[Any]], config: ModelConfig) -> None:
     Raises:
       WeightsError: a name is missing or unknown, a shape or dtype differs, a value is not finite, keys do not ascend.
     """
-    told = any(map(_left_out, weights))
-    wanted = {name: spec for name, spec in specs(config).items() if told or not _left_out(name)}
+    told = any(name.startswith(f"table.{OPTIONAL}.") for name in weights)
+    wanted = {
+        name: spec
+        for name, spec in specs(config).items()
+        if not _left_out(name) or name in weights or (told and name != STANDARD)
+    }
     for name in sorted(wanted.keys() ^ weights.keys()):
         raise WeightsError("shape", f"{name} is {'missing' if name in wanted else 'unknown'}")
     for name, spec in wanted.items():
         _check_one(name, spec, weights[name])
+    if STANDARD in weights and not (weights[STANDARD][2] > 0).all():
+        raise WeightsError("not-finite", f"{STANDARD} holds a deviation that nothing can be divided by")
     for name in (*TABLES, OPTIONAL) if told else TABLES:
         keys, rows = weights[f"table.{name}.keys"], weights[f"table.{name}.rows"]
         if len(keys) != len(rows):

@@ -209,6 +209,9 @@ class Settings(BaseSettings):
     privacy_delta: Annotated[float, Field(gt=0, lt=1)] = Field(
         1e-6, description="Delta of the epsilon in manifests, where there is noise; below one in the number of users."
     )
+    standardise: bool = Field(
+        True, description="Numbers of videos are standardised by statistics learned online; workers follow the version."
+    )
     train_passes: Annotated[int, Field(ge=1, le=20)] = Field(2, description="Times that a round sees its new examples.")
     replay: Annotated[float, Field(ge=0, le=10)] = Field(1.0, description="Older examples beside each new one.")
     held_back: Annotated[float, Field(gt=0, le=0.5)] = Field(

@@ -74,6 +74,7 @@ def test_two_trainers_publish_versions_of_what_both_read_and_end_together(settin
         assert set(offsets) == {0, 1}
         assert min(offsets.values()) > 50  # of each one's partition
         assert sum(offsets.values()) == first.trained_through <= 500
+        assert first.standard["log_duration"].count == len(world.catalogue)
         read = [scrape(port) for port in ports]
         new = ("freshloop_trainer_records_total", (("result", "new"),))
         assert min(one[new] for one in read) > 100

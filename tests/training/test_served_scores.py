@@ -9,6 +9,7 @@ from model.catalogue import Catalogue
 from model.config import ModelConfig
 from model.examples import Examples, Limits
 from model.serving import NumpyScorer
+from model.standard import STANDARD
 from model.weights import check
 from streams.core.profile import profile_keys
 from streams.core.tiles import product
@@ -42,6 +43,7 @@ def known_to(weights, config, videos):
         "music": {video.music_id for video in videos},
         "video": {video.video_id for video in videos[::2]},
     }
+    weights[STANDARD] = np.array([[100.0], [0.5], [0.2]], np.float32)
     weights["table.profile.keys"], weights["table.profile.rows"] = table(rng, WORDS, config.hidden_size)
     for name, known in ids.items():
         width = config.embedding_size + 1 if name == "video" else config.category_size

@@ -33,8 +33,8 @@ class BatchShape:
     def remembering(cls, recent: int) -> BatchShape:
         """Return the shape that trains on what states are made of that are rebuilt from `recent` steps.
 
-        Windows are as long as that, and never shorter than the default. Five of eight steps come before any example, and
-        a batch holds as many steps and examples as ever.
+        Windows are as long as that, and never shorter than the default. Five of eight steps come before any example,
+        and a batch holds as many steps and examples as ever.
         """
         plain = cls()
         steps = max(plain.steps, recent)

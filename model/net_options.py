@@ -47,7 +47,7 @@ class NetOptions:
     media_dropout: float = 0.1
     media_rate: float = 4.0
     most_rows: int = 32_768
-    text_rate: float = 20.0
+    text_rate: float = 60.0
     read: bool = False
     standardise: bool = True
 

@@ -51,7 +51,7 @@ def read_as(grams: NDArray[np.uint16], weights: Mapping[str, NDArray[Any]], size
     Args:
       size: E.
     """
-    total = np.zeros((len(grams), size), np.float32)
+    total: Floats = np.zeros((len(grams), size), np.float32)
     if not has_rows(weights):
         return total
     rows, at = weights[f"table.{TEXT}.rows"], places_of(weights[f"table.{TEXT}.keys"])[grams]
@@ -69,7 +69,8 @@ def has_rows(weights: Mapping[str, NDArray[Any]]) -> bool:
 
 def counted(grams: NDArray[np.uint16]) -> Floats:
     """Return how many n-grams each video has [N], at least 1."""
-    return np.maximum(np.count_nonzero(grams, axis=1), 1).astype(np.float32)
+    found: Floats = np.maximum(np.count_nonzero(grams, axis=1), 1).astype(np.float32)
+    return found
 
 
 def places_of(keys: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -29,8 +29,11 @@ from streams.clock import Clock
 from streams.core.ports import Floats
 from streams.core.signals import History
 
-#: What differs from model/evaluate.toml: the correction by popularity, as nothing else here knows it; no outcomes.
-PLAIN = SequenceConfig(units=100, steps=15, epochs=10, logq=1.0, view_weight=0.0, negatives=2048)
+#: Beside model/evaluate.toml: one table of items, no outcomes, and a correction by popularity, of which nothing else
+#: here knows.
+PLAIN = SequenceConfig(
+    units=100, steps=15, epochs=10, dropout=0.3, logq=1.0, smoothing=0.5, negatives=2048, view_weight=0.0, tied=True
+)
 
 
 class Plain:

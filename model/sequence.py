@@ -29,6 +29,7 @@ class SequenceConfig:
         beyond its popularity, which the blend knows already.
       skipped: weight of a target that was shown and skipped, against 1.
       view_weight: of the log-loss of long views among what was shown, beside the loss of the next item.
+      tied: one table of items for input and output.
       fresh, replayed: newest events of a user that count in training on the stream, and in replay.
     """
 
@@ -48,6 +49,7 @@ class SequenceConfig:
     view_weight: float = 0.5
     fresh: int = 3
     replayed: int = 8
+    tied: bool = False
 
 
 def initial_weights(items: int, units: int, seed: int) -> dict[str, Floats]:

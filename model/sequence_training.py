@@ -38,7 +38,10 @@ class SequenceTrainer:
 
     def export(self) -> dict[str, Floats]:
         """Return the weights as copies."""
-        return {name: value.numpy().copy() for name, value in self._weights.items()}
+        found = {name: value.numpy().copy() for name, value in self._weights.items()}
+        if self.config.tied:
+            found["item.in"][:-1] = found["item.out"]
+        return found
 
     def warm(self, histories: Mapping[int, History], tell: Any = None) -> float:
         """Train for the configured epochs over all users; return the last epoch's mean loss in nats."""
@@ -135,7 +138,8 @@ class SequenceTrainer:
     def _hidden(self, items: Tensor, outcomes: Tensor) -> Tensor:
         """Return hidden states [B, T, H] after each step."""
         own, size = self._weights, self.config.units
-        inputs = self._drop(tf.concat([tf.gather(own["item.in"], items), outcomes], -1))
+        table = tf.concat([own["item.out"], own["item.in"][-1:]], 0) if self.config.tied else own["item.in"]
+        inputs = self._drop(tf.concat([tf.gather(table, items), outcomes], -1))
         outer = tf.transpose(tf.tensordot(inputs, own["gru.kernel"], 1) + own["gru.bias"][0], [1, 0, 2])
         hidden = tf.zeros([self.config.batch, size])
         found = []

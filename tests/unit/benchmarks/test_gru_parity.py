@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.gru_parity import PLAIN, run, without_unknown
+from benchmarks.gru_parity import Plain, run, without_unknown
 from model.datasets import sessions
 from model.sequence import SequenceConfig
 
@@ -41,11 +41,22 @@ def test_unknown_items_are_taken_out_and_the_rest_of_a_session_is_judged(data):
     assert not left.target[np.unique(left.user, return_index=True)[1]].any()
 
 
-def test_what_follows_what_is_learned(data):
-    config = SequenceConfig(units=16, steps=5, epochs=40, batch=32, rate=0.01, logq=1.0, view_weight=0.0, negatives=64)
-    got = run(data, config, 1)
+def settings(tied):
+    return SequenceConfig(
+        units=16, steps=5, epochs=40, batch=32, rate=0.01, logq=1.0, view_weight=0.0, negatives=64, tied=tied
+    )
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_what_follows_what_is_learned(data, tied):
+    got = run(data, settings(tied), 1)
     assert got["targets"] == 160
     assert got["all_targets"] == 200
     assert got["mrr_at_20"] > 0.8
     assert got["mrr_at_20_of_all"] == pytest.approx(got["mrr_at_20"] * 160 / 200, abs=1e-3)
-    assert PLAIN.logq == 1.0
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_one_table_or_two(data, tied):
+    weights = Plain(settings(tied), data, 1).states.weights
+    assert np.array_equal(weights["item.in"][:-1], weights["item.out"]) == tied

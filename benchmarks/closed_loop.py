@@ -30,7 +30,7 @@ from producers.parameters import Parameters, load_parameters
 from producers.simulation import Setup, Simulation
 from producers.studio import Studio
 from streams.codecs import encode
-from streams.config import Settings, load_settings
+from streams.config import WATCHED_RECENT, Settings, load_settings
 from streams.configured import make_pool, step_config
 from streams.core.activity import Activity
 from streams.core.effects import Effects
@@ -209,9 +209,10 @@ def make_learner(settings: Settings, rounds: RoundOptions | None = None, **chang
     from model.nets import Net
     from model.trainer_cli import net_options
 
-    shape, options = BatchShape(), replace(net_options(settings), **changed)
+    shape, options = BatchShape.remembering(settings.recent_events), replace(net_options(settings), **changed)
     net = Net(model_config(settings), shape, options, settings.model_seed)
-    return Learner(net, Examples(Catalogue(), Limits()), shape, rounds or RoundOptions(), settings.model_seed)
+    store = Examples(Catalogue(options.read), Limits.remembering(shape.steps))
+    return Learner(net, store, shape, rounds or RoundOptions(), settings.model_seed)
 
 
 def main() -> None:
@@ -231,7 +232,8 @@ def main() -> None:
     parser.add_argument("--set", default="{}", help="JSON over Settings")
     given = parser.parse_args()
     quiet_tensorflow(threads=1)
-    settings = load_settings(arms={arm: arm for arm in ARMS}, **json.loads(given.set))
+    chosen = {"arms": {arm: arm for arm in ARMS}, "recent_events": WATCHED_RECENT}
+    settings = load_settings(**chosen | json.loads(given.set))
     base = load_parameters()
     social = structs.replace(base.social, friends=given.friends, follows=given.follows)
     parameters = structs.replace(base, social=social)

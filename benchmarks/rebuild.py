@@ -140,7 +140,7 @@ def run(
     """Run the loop, then compare; `rate` in events per second."""
     settings = load_settings(arms={"online": "online"}, recent_events=MOST)
     options = LoopOptions(seconds, rate, viewers, seed=seed)
-    learner = make_learner(settings)
+    learner = make_learner(load_settings(arms={"online": "online"}))  # windows as for the default, whatever is kept
     loop = ClosedLoop(settings, options, learner, drifting(drift), ("online",))
     say(f"{seconds:g} simulated seconds with {viewers} viewers")
     loop.run()

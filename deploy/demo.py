@@ -21,7 +21,7 @@ from deploy.control import Control
 from deploy.scrape import Samples, Totals, answers, quantile, scrape, total
 from deploy.supervisor import ChildSpec, Supervisor
 from streams.admin import accepts, answering_cluster, create_topics, delete_topics
-from streams.config import ConfigError, Settings, load_settings
+from streams.config import WATCHED_RECENT, ConfigError, Settings, load_settings
 
 ARMS = ("online", "frozen", "popular", "random")
 RAMP_S = 5  # viewers come evenly over the first seconds, as the broker and the worker warm up
@@ -182,6 +182,7 @@ def _shared(settings: Settings) -> dict[str, str]:
         "arms": json.dumps(settings.arms),
         "http_port": str(settings.http_port),
         "console_port": str(settings.console_port),
+        "recent_events": str(settings.recent_events),
     }
 
 
@@ -198,7 +199,8 @@ def _home(settings: Settings, say: Say) -> Iterator[Settings]:
     """Yield the settings of this demo: its data folder, its cluster, its topics."""
     folder = settings.data_dir.absolute() / "demo"
     own = not settings.brokers and answering_cluster(settings) is None
-    common: dict[str, Any] = {"data_dir": folder, "arms": {arm: arm for arm in ARMS}}
+    recent = settings.recent_events if "recent_events" in settings.model_fields_set else WATCHED_RECENT
+    common: dict[str, Any] = {"data_dir": folder, "arms": {arm: arm for arm in ARMS}, "recent_events": recent}
     if own:
         broker.down(load_settings(**common, brokers=""))
         _empty(folder)

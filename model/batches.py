@@ -29,6 +29,18 @@ class BatchShape:
     examples: int = 256
     history: int = 20
 
+    @classmethod
+    def remembering(cls, recent: int) -> BatchShape:
+        """Return the shape that trains on what states are made of that are rebuilt from `recent` steps.
+
+        Windows are as long as that, and never shorter than the default. Five of eight steps come before any example,
+        and a batch holds as many steps and examples as ever.
+        """
+        plain = cls()
+        steps = max(plain.steps, recent)
+        rows = max(1, plain.rows * plain.steps // steps)
+        return cls(rows, steps, plain.examples, steps * plain.history // plain.steps)
+
     @property
     def videos(self) -> int:
         """Most distinct videos in a batch, the one that stands for "not known" included."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from model.features import VIDEO, features
 from model.modalities import MODALITIES, WIDTH, unpacked
+from model.standard import Moments
 from streams.core.content import VideoContent
 from streams.core.events import Video
 from streams.core.hashing import key64
@@ -22,14 +23,20 @@ class Catalogue:
       features: `model.features.VIDEO` [V]; only the key is set until the video itself has been read.
       known: bool [V]; whether it has been read. Until then its vector is zeros, as in the stream.
       halves: float16 [V, WIDTH], content vectors, zeros where there are none; present: bool [V, 3], which there are.
+      moments: of the numbers of all videos that were ever read, each counted once.
+
+    Args:
+      read: titles and tags are read (`model.title`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, read: bool = False) -> None:
+        self._read = read
         self._index: dict[int, int] = {}
         self.features: NDArray[Any] = np.zeros(0, VIDEO)
         self.known = np.zeros(0, np.bool_)
         self.halves = np.zeros((0, WIDTH), np.float16)
         self.present = np.zeros((0, len(MODALITIES)), np.bool_)
+        self.moments = Moments.empty()
 
     def __len__(self) -> int:
         return len(self._index)
@@ -47,8 +54,12 @@ class Catalogue:
 
     def add(self, videos: Sequence[Video]) -> None:
         """Take in published or changed videos."""
-        where = [self.index(video.video_id) for video in videos]
-        self.features[where] = features(videos)
+        where = np.array([self.index(video.video_id) for video in videos], np.int64)
+        found = features(videos, self._read)
+        _, first = np.unique(where, return_index=True)
+        first = np.sort(first)
+        self.moments.add(found["numbers"][first[~self.known[where[first]]]])  # a changed one is no new one
+        self.features[where] = found
         self.known[where] = True
 
     def add_contents(self, contents: Sequence[VideoContent]) -> None:

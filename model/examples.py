@@ -43,6 +43,11 @@ class Limits:
     explored: float = 1.0
     profile_users: int = 10
 
+    @classmethod
+    def remembering(cls, window: int) -> Limits:
+        """Return bounds with which windows of so many steps stay whole when a user's oldest steps are dropped."""
+        return cls(steps=max(cls.steps, -(-3 * window // 2)))
+
 
 class Examples:
     """Sequences and examples in columns.

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.manifest import Form
+from model.standard import STANDARD
 from model.weights import Weights
 
 _SCALE = ".scale"
@@ -27,7 +28,7 @@ def packed(weights: Mapping[str, NDArray[Any]], form: Form) -> Weights:
         return dict(weights)
     found: Weights = {}
     for name, value in weights.items():
-        if value.dtype != np.float32:
+        if value.dtype != np.float32 or name == STANDARD:  # the manifest tells it, and it is 12 bytes
             found[name] = value
         elif form == "int8" and name.startswith("table."):
             scale = np.abs(value).max(axis=1, initial=0.0) / np.float32(127)

@@ -51,6 +51,7 @@ def describe(registry: Registry, number: int, frozen_after: int) -> dict[str, An
         "trained_through_offsets": {str(partition): at for partition, at in manifest.trained_through_offsets.items()},
         "evaluation": {name: _finite(value) for name, value in msgspec.structs.asdict(manifest.evaluation).items()},
         "privacy": msgspec.to_builtins(manifest.privacy),
+        "standard": msgspec.to_builtins(manifest.standard),
         "state": state(registry, number, frozen_after),
         "why_not": why_not(registry, number),
     }
@@ -139,6 +140,10 @@ def details(registry: Registry, number: int, frozen_after: int) -> Table:
         ("difference", f"95 % from {interval[0]:+.4f} to {interval[1]:+.4f}" if interval else ""),
         ("judged on", f"{found.examples:,} examples of {found.users:,} users" if found.examples else ""),
         ("privacy", f"epsilon {privacy.epsilon:.2f} for delta {privacy.delta:g}" if privacy else ""),
+        *(
+            (f"{name}", f"mean {one.mean:.3f}, deviation {one.deviation:.3f} over {one.count:,.0f} videos")
+            for name, one in sorted(manifest.standard.items())
+        ),
         ("verdict", found.reason),
     ]
     made = Table(box=None, show_header=False, pad_edge=False)

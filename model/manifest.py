@@ -43,6 +43,14 @@ class Evaluation(Record, frozen=True):
     users: Count = 0
 
 
+class Standard(Record, frozen=True):
+    """Statistics of one numeric feature, over the videos published before a version was trained."""
+
+    count: Annotated[float, Meta(ge=0)]
+    mean: float
+    deviation: Annotated[float, Meta(gt=0)]
+
+
 class Manifest(Record, frozen=True):
     """A version and where it came from. A refused candidate has a manifest and no chunks.
 
@@ -57,6 +65,7 @@ class Manifest(Record, frozen=True):
       erased: users erased before this version; nothing of theirs is among what it was trained on since then, though
         what earlier versions learned from them is not unlearned.
       erased_through: of the `erasures` topic, up to which offset that holds.
+      standard: how its numeric features were standardised, by name (`model.standard`).
       excluded: receipts of the users that this version is the first to leave out, the newest of them.
       signature: of the rest, see `model.signature`; empty when there is none.
       privacy: what noise in training bounds; None without, or where an earlier version had none.
@@ -81,6 +90,7 @@ class Manifest(Record, frozen=True):
     erased_through: Count = 0
     signature: Sha256 = ""
     privacy: Privacy | None = None
+    standard: dict[str, Standard] = msgspec.field(default_factory=dict)
     excluded: Annotated[tuple[Word, ...], Meta(max_length=64)] = ()
 
 

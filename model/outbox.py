@@ -6,11 +6,14 @@ the trainer reads back what it sent.
 
 from __future__ import annotations
 
+import msgspec
+
 from model.forms import packed
-from model.manifest import Manifest
+from model.manifest import Manifest, Standard
 from model.publish import Piece, kept_versions, records, tombstones
 from model.registry import Registry
 from model.signature import signing_key
+from model.standard import MEASURED, standard_of
 from model.topic import TIMEOUT_S, connect, deliver
 from model.weights import Weights, to_bytes
 from streams.codecs import encode
@@ -42,6 +45,7 @@ class Outbox:
 
     def publish(self, manifest: Manifest, weights: Weights, current: Piece) -> None:
         """Publish a version, then the record that puts it into service or on trial."""
+        manifest = msgspec.structs.replace(manifest, standard=_standard(weights))
         deliver(self._producer, self._topic, records(manifest, to_bytes(packed(weights, manifest.form)), self._key))
         self.name(current)
 
@@ -62,3 +66,12 @@ class Outbox:
         """Withdraw the weights that are not needed any longer, now that `version` leads."""
         kept = kept_versions(registry.manifests, version, self._frozen_after)
         deliver(self._producer, self._topic, tombstones(registry.name, registry.manifests, registry.chunks, kept))
+
+
+def _standard(weights: Weights) -> dict[str, Standard]:
+    """Return the statistics that weights carry, as a manifest tells them."""
+    found = standard_of(weights)
+    if found is None:
+        return {}
+    columns = zip(MEASURED, found.T.tolist(), strict=True)
+    return {name: Standard(count=count, mean=mean, deviation=deviation) for name, (count, mean, deviation) in columns}

@@ -13,6 +13,7 @@ import numpy as np
 
 from model.examples import Ints
 from model.progress import Through
+from model.standard import STANDARD
 from model.weights import Weights, from_bytes, to_bytes
 from streams.core.ports import Floats
 
@@ -101,6 +102,10 @@ class Alone:
     def share(self, net: Learner) -> None:
         """Give every process the chief's weights and optimiser."""
 
+    def standard(self, own: Floats | None) -> Floats | None:
+        """Return the chief's statistics of numeric features, which all go by (`model.standard`)."""
+        return own
+
     def joined(self, judged: Judged) -> Judged:
         """Return what every process judges on, one after the other; users keep apart."""
         return judged
@@ -152,6 +157,11 @@ class Team(Alone):
         weights, optimiser = ({name[2:]: state[name] for name in state if name[:2] == part} for part in ("w.", "o."))
         net.load(weights)
         net.set_optimiser(optimiser)
+
+    def standard(self, own: Floats | None) -> Floats | None:
+        """Return the chief's statistics of numeric features, which all go by (`model.standard`)."""
+        mine = b"" if self.index else to_bytes({} if own is None else {STANDARD: own})
+        return from_bytes(self._ties.from_chief(mine)).get(STANDARD)
 
     def joined(self, judged: Judged) -> Judged:
         """Return what every process judges on, one after the other; users keep apart."""

@@ -14,7 +14,9 @@ import numpy as np
 
 from model.batches import Batch, BatchShape, batches, drawn, empty
 from model.examples import Examples, Ints
+from model.forms import packed, widened
 from model.gate import Verdict, anchored, judge, log_losses
+from model.manifest import Form
 from model.nets import Net
 from model.privacy import Spent, chance, together
 from model.team import Alone, Judged
@@ -36,6 +38,7 @@ class RoundOptions:
       user_share: largest share of a round's new examples from one user, though never fewer than `user_floor`.
       margin: how much worse in log-loss a candidate may be.
       anchors, anchor_margin: older examples that nobody was trained on, and how much worse a candidate may be on them.
+      form: of the weights on the wire; candidate and incumbent are judged as they serve.
     """
 
     passes: int = 2
@@ -48,6 +51,7 @@ class RoundOptions:
     margin: float = 0.0
     anchors: int = 2_000
     anchor_margin: float = 0.02
+    form: Form = "float32"
 
     def of_each(self, processes: int) -> RoundOptions:
         """Return the options of one of several processes that go through a round together."""
@@ -130,9 +134,10 @@ class Learner:
         before, optimiser = self.net.export(), self.net.optimiser()
         anchors = self.store.anchors(self.options.anchors)
         judging = np.concatenate([plan.held, anchors])
-        incumbent = self._losses(judging)
+        incumbent = self._served(judging)
+        self.net.standardise(self.team.standard(self.store.catalogue.moments.array()))
         train_loss, trained, steps = self._train(plan.train)
-        verdict, poisoned = self._judge(plan.held, anchors, self._losses(judging), incumbent)
+        verdict, poisoned = self._judge(plan.held, anchors, self._served(judging), incumbent)
         found: Weights | None = None
         if verdict.accepted:
             self.net.trim()
@@ -196,6 +201,16 @@ class Learner:
         if self.spent is not None:
             self.spent = together((*self.spent, Spent(noise=self.net.options.noise, chance=wanted, steps=steps)))
         return list(drawn(self.store, slots, shape, wanted, steps, self.rng))
+
+    def _served(self, slots: Ints) -> Floats:
+        """Return `_losses` of the weights as their form leaves them; training goes on from the exact ones."""
+        if self.options.form == "float32":
+            return self._losses(slots)
+        exact = self.net.export()
+        self.net.put(widened(packed(exact, self.options.form)))
+        losses = self._losses(slots)
+        self.net.put(exact)
+        return losses
 
     def _losses(self, slots: Ints) -> Floats:
         """Return losses by slot [C], nan where not asked for."""

@@ -131,7 +131,7 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics, group: Group | No
     from model.train import Learner, RoundOptions
     from model.trainer import Trainer
 
-    config, shape = model_config(settings), BatchShape()
+    config, shape = model_config(settings), BatchShape.remembering(settings.recent_events)
     team, options_of_net = Team(group) if group else Alone(), net_options(settings)
     if group:
         net: Net = JointNet(config, shape, options_of_net, group, settings.model_seed)
@@ -142,8 +142,10 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics, group: Group | No
         replay=settings.replay,
         held_back=settings.held_back,
         margin=settings.gate_margin,
+        form=settings.serving_form,
     ).of_each(team.count)
-    learner = Learner(net, Examples(Catalogue(), Limits()), shape, options, settings.model_seed + team.index)
+    store = Examples(Catalogue(settings.text_rows), Limits.remembering(shape.steps))
+    learner = Learner(net, store, shape, options, settings.model_seed + team.index)
     registry = Registry(settings.model_name, config, settings.frozen_after, key=signing_key(settings))
     intake = Intake(settings, team.count, team.index)
     try:
@@ -167,7 +169,13 @@ def net_options(settings: Settings) -> NetOptions:
 
     if settings.noise and find_spec("dp_accounting") is None:
         raise ConfigError("FRESHLOOP_NOISE needs the accountant: install freshloop[privacy]")
-    return NetOptions(rate=settings.learning_rate, user_clip=settings.user_clip, noise=settings.noise)
+    return NetOptions(
+        rate=settings.learning_rate,
+        user_clip=settings.user_clip,
+        noise=settings.noise,
+        standardise=settings.standardise,
+        read=settings.text_rows,
+    )
 
 
 def quiet_tensorflow(threads: int | None = None, niceness: int = 0, first: Callable[[], None] | None = None) -> None:

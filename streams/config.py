@@ -30,6 +30,7 @@ Count = Annotated[int, Field(ge=1)]
 
 SECRETS_DIR = "FRESHLOOP_SECRETS_DIR"  # names a folder with a file for each secret, as containers get them
 NO_SECRET = SecretStr("")
+WATCHED_RECENT = 64  # recent steps where viewers are watched for minutes: the demo, the loop in simulated time
 LEAST_KEY = 16  # characters of a key; fewer can be tried out
 
 
@@ -146,7 +147,9 @@ class Settings(BaseSettings):
     index_probes: Annotated[int, Field(ge=1, le=4096)] = Field(
         12, description="Cells of the index that a viewer's query looks into; more find more and take longer."
     )
-    recent_events: Annotated[int, Field(ge=1, le=255)] = Field(20, description="Recent steps kept in a user's state.")
+    recent_events: Annotated[int, Field(ge=1, le=255)] = Field(
+        20, description="Recent steps kept in a user's state; the trainer's windows are as long, though never below 32."
+    )
     seen_videos: Annotated[int, Field(ge=1, le=10_000)] = Field(
         1024, description="Seen videos remembered per user, at least."
     )
@@ -205,6 +208,12 @@ class Settings(BaseSettings):
     )
     privacy_delta: Annotated[float, Field(gt=0, lt=1)] = Field(
         1e-6, description="Delta of the epsilon in manifests, where there is noise; below one in the number of users."
+    )
+    standardise: bool = Field(
+        True, description="Numbers of videos are standardised by statistics learned online; workers follow the version."
+    )
+    text_rows: bool = Field(
+        False, description="Character n-grams of titles and tags get rows that are learned; workers follow the version."
     )
     train_passes: Annotated[int, Field(ge=1, le=20)] = Field(2, description="Times that a round sees its new examples.")
     replay: Annotated[float, Field(ge=0, le=10)] = Field(1.0, description="Older examples beside each new one.")

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from kafka import KafkaProducer
 from prometheus_client import CollectorRegistry
+from typer.testing import CliRunner
 
 from deploy.scrape import scrape
+from model.cli import models_app
 from model.publish import current_record
+from model.standard import STANDARD
 from model.trainer_cli import built_trainer, quiet_tensorflow
 from model.trainer_metrics import TrainerMetrics
 from streams.admin import create_topics
@@ -102,6 +105,10 @@ def test_from_nothing_to_versions_and_on_after_a_restart(settings, producer, wor
     assert sum(current.manifest.trained_through_offsets.values()) == through
     assert current.manifest.evaluation.reason.startswith("accepted: log-loss")
     assert current.manifest.trained_through_ms <= current.manifest.created_ms
+    told, carried = current.manifest.standard["log_duration"], current.weights[STANDARD][:, 0]
+    assert (told.count, told.mean, told.deviation) == tuple(carried.tolist())
+    shown = CliRunner().invoke(models_app, ["show", "2"], env=environment(settings)).stdout
+    assert f"mean {told.mean:.3f}, deviation {told.deviation:.3f} over {len(world.catalogue)} videos" in shown
 
     with trainer(settings) as (found, metrics):  # a restart
         settle(found)

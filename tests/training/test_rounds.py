@@ -11,9 +11,11 @@ from model.catalogue import Catalogue
 from model.config import ModelConfig
 from model.examples import Examples, Limits
 from model.manifest import MAX_REASON
+from model.standard import STANDARD
 from model.train import Learner, RoundAbandoned, RoundOptions
 from model.weights import check, initial
 from tests.training.world import World
+from tests.versions import clip
 
 pytestmark = pytest.mark.training
 
@@ -86,7 +88,7 @@ def test_a_round_improves_on_what_was_held_back_and_learns_all_the_rest(net, wor
     assert done.through == 1500 - len(found.store.fresh)
     held = np.array(list(found.store.fresh))
     assert (~found.store.reserved[held]).sum() == done.verdict.examples  # they are trained on in the next round
-    assert done.weights.keys() == initial(SMALL).keys()
+    assert done.weights.keys() == {*initial(SMALL), STANDARD}
 
 
 def test_a_round_on_flipped_labels_is_refused_and_leaves_no_trace(net, world):
@@ -190,3 +192,72 @@ def test_a_round_ends_at_once_when_asked_to_stop(net, world):
         found.round()
     assert found.net.steps == 2
     assert list(found.store.fresh) == waiting
+
+
+def test_a_version_carries_the_statistics_of_its_round_whatever_is_published_later(world, net):
+    found = learner(net("interaction"), world)
+    made = found.round().weights
+    carried = made[STANDARD].copy()
+    assert np.array_equal(carried, found.store.catalogue.moments.array())
+    check(made, SMALL)
+    found.store.catalogue.add([clip(number, duration_ms=600_000) for number in range(5000, 5100)])
+    assert np.array_equal(made[STANDARD], carried)
+    assert np.array_equal(found.net.export()[STANDARD], carried)
+    assert not np.array_equal(found.store.catalogue.moments.array(), carried)
+
+
+def test_other_statistics_leave_what_the_net_says(world, net):
+    found = learner(net("interaction"), world)
+    batch = next(iter(batches(found.store, np.arange(200), SHAPE)))
+    before = found.net.logits(found.store.catalogue, batch)
+    found.net.standardise(np.array([[100.0], [0.5], [0.2]], np.float32))
+    found.net.standardise(found.store.catalogue.moments.array())
+    np.testing.assert_allclose(found.net.logits(found.store.catalogue, batch), before, atol=1e-4)
+
+
+def test_where_they_are_not_wanted_earlier_statistics_go_and_what_the_net_says_stays(world):
+    from model.net_options import NetOptions
+    from model.nets import Net
+
+    plain = Net(SMALL, SHAPE, NetOptions(dropout=0.0, standardise=False), seed=1)
+    found = learner(plain, world)
+    plain.load(initial(SMALL) | {STANDARD: np.array([[100.0], [0.5], [0.2]], np.float32)})
+    batch = next(iter(batches(found.store, np.arange(200), SHAPE)))
+    before = plain.logits(found.store.catalogue, batch)
+    plain.standardise(found.store.catalogue.moments.array())
+    assert STANDARD not in plain.export()
+    np.testing.assert_allclose(plain.logits(found.store.catalogue, batch), before, atol=1e-4)
+    assert np.abs(before).max() > 0.01
+
+
+def test_a_candidate_is_judged_as_it_serves_and_learning_goes_on_from_exact_weights(net, world, monkeypatch):
+    monkeypatch.setattr("model.train.packed", lambda weights, form: coarse(weights))
+    options = RoundOptions(passes=4, user_share=1.0, margin=1.0, form="int8")
+    found = learner(net("interaction"), world, records=1500, options=options)
+    done = found.round()
+    assert done.verdict.accepted
+    exact, moments, store = found.net.export(), found.net.optimiser(), found.store
+    assert same(exact, done.weights)
+
+    held = np.array([slot for slot in store.fresh if not store.reserved[slot]])
+    plain = mean_loss(found, held)
+    found.net.put(coarse(exact))
+    assert not same(found.net.export(), exact)
+    assert same(found.net.optimiser(), moments)
+    served = mean_loss(found, held)
+    assert abs(served - plain) > 1e-3
+    assert done.verdict.candidate == pytest.approx(served, abs=1e-6)
+
+
+def coarse(weights):
+    return {name: value.round(1) if value.dtype == np.float32 else value for name, value in weights.items()}
+
+
+def mean_loss(found, slots):
+    losses, weights = [], []
+    for batch in batches(found.store, slots, SHAPE):
+        logits, count = found.net.logits(found.store.catalogue, batch), len(batch.slots)
+        labels = batch.label[:count]
+        losses.append(np.logaddexp(0, logits) - labels * logits)
+        weights.append(found.store.weight[batch.slots])
+    return float(np.average(np.concatenate(losses), weights=np.concatenate(weights)))

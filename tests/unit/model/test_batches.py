@@ -75,3 +75,14 @@ def test_the_seed_decides_the_order(store):
 
 def test_an_empty_set_has_no_batch(store):
     assert list(batches(store, np.zeros(0, np.int64), SHAPE)) == []
+
+
+def test_windows_follow_the_recent_steps_that_states_are_made_of():
+    assert BatchShape.remembering(20) == BatchShape()
+    assert BatchShape.remembering(64) == BatchShape(rows=32, steps=64, history=40)
+    for recent in range(1, 256):
+        shape = BatchShape.remembering(recent)
+        assert recent <= shape.steps <= max(32, recent)
+        assert 0 < shape.history < shape.steps
+        assert shape.rows * shape.steps <= 64 * 32
+        assert Limits.remembering(shape.steps).steps * 3 // 4 >= shape.steps  # when the oldest quarter is dropped

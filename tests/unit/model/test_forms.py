@@ -3,6 +3,7 @@ import pytest
 
 from model.config import ModelConfig
 from model.forms import packed, widened
+from model.standard import STANDARD
 from model.weights import check, from_bytes, initial, to_bytes
 
 
@@ -58,3 +59,11 @@ def test_a_scale_of_another_shape_or_without_its_rows_is_refused(weights):
     ):
         with pytest.raises(ValueError, match="shape"):
             check(widened(wrong), ModelConfig())
+
+
+@pytest.mark.parametrize("form", ["float16", "int8"])
+def test_statistics_stay_as_the_manifest_tells_them(weights, form):
+    told = weights | {STANDARD: np.array([[99_999.0], [0.6001], [0.15001]], np.float32)}
+    found = widened(from_bytes(to_bytes(packed(told, form))))
+    check(found, ModelConfig())
+    assert np.array_equal(found[STANDARD], told[STANDARD])

@@ -127,3 +127,10 @@ def test_options_of_each_add_up_to_those_of_one():
     each = options.of_each(2)
     assert (each.most_new, each.anchors, each.user_share) == (500, 100, 0.02)
     assert options.of_each(1) == options
+
+
+@pytest.mark.parametrize("own", [None, np.array([[40.0], [0.4], [0.3]], np.float32)])
+def test_all_go_by_the_chiefs_statistics(own):
+    other = np.array([[99.0], [0.7], [0.1]], np.float32)
+    for found in together(lambda team: team.standard(own), lambda team: team.standard(other)):
+        assert found is None if own is None else np.array_equal(found, own)

@@ -7,7 +7,7 @@ every state; `j` + one byte holds an entry of the journal.
 
 What the changelog has acknowledged is durable there, so it is gathered here and written now and then, the newest state
 of a user only, and without a write-ahead log: after a kill the store begins where RocksDB last flushed, which its
-`Meta` says, and the changelog brings it up to date.
+`Meta` says, and the changelog brings it up to date. So it does after a kill in a long recovery (`StateStore.fill`).
 """
 
 from __future__ import annotations

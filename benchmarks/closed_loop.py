@@ -211,7 +211,7 @@ def make_learner(settings: Settings, rounds: RoundOptions | None = None, **chang
 
     shape, options = BatchShape.remembering(settings.recent_events), replace(net_options(settings), **changed)
     net = Net(model_config(settings), shape, options, settings.model_seed)
-    store = Examples(Catalogue(), Limits.remembering(shape.steps))
+    store = Examples(Catalogue(options.read), Limits.remembering(shape.steps))
     return Learner(net, store, shape, rounds or RoundOptions(), settings.model_seed)
 
 

@@ -115,11 +115,17 @@ def one(name: str, seed: int, seconds: float, folder: Path) -> dict[str, Any]:
             contents = [vectors(self.world.catalogue, video) for video in videos] if media else []
             if "categories" not in chosen:
                 videos = [bare(video) for video in videos]
+            if "text" not in chosen:
+                videos = [msgspec.structs.replace(video, title="") for video in videos]
             self.learner.store.catalogue.add_contents(contents)
             self.pool.note_contents(contents, [0] * len(contents))
             super()._publish(videos)
 
-    settings = load_settings(arms={"online": "online", "random": "random"}, media_inputs=",".join(media))
+    settings = load_settings(
+        arms={"online": "online", "random": "random"},
+        media_inputs=",".join(media),
+        **({} if "text" in chosen else {"text_rows": False}),
+    )
     # Without categories every video has an author of its own, of whom nothing is known at first.
     changed: dict[str, Any] = {} if "categories" in chosen else {"own_scale": 0.0}
     learner = make_learner(settings, **changed)

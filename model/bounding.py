@@ -53,6 +53,8 @@ class Inputs(NamedTuple):
       vectors: [U, E].
       inputs, hidden: [T, B, I] and [T, B, H], of the GRU.
       read, users: [N, H] and [N, E].
+      own: what else reaches a video's vector with factors whose squares add up to at most that: a bias, a row of the
+        video's own, and the mean of its n-grams' rows.
     """
 
     content: Tensor
@@ -63,6 +65,7 @@ class Inputs(NamedTuple):
     hidden: Tensor
     read: Tensor
     users: Tensor
+    own: float = 2.0
 
 
 def quick_norms(passed: Passed, given: Inputs, step_video: Tensor, row: Tensor, video: Tensor) -> Tensor:
@@ -79,7 +82,7 @@ def quick_norms(passed: Passed, given: Inputs, step_video: Tensor, row: Tensor, 
     gru += tf.reduce_sum(layer(given.hidden, passed.products), axis=0) ** 2
     alike = (_squares(users) + 1.0) * (_squares(shown) + 1.0) + 1.0
     judged = by_window(layer(given.read, passed.raw)) ** 2 + by_window(tf.abs(passed.logits) * _root(alike)) ** 2
-    sizes = _squares(given.content) + 2.0  # a bias, and a row of the video's own
+    sizes = _squares(given.content) + given.own
     parts = []
     for place, through in ((step_video, passed.stepped), (video, passed.shown)):
         raw, reached = _raw(given, place, through)

@@ -24,9 +24,13 @@ class Catalogue:
       known: bool [V]; whether it has been read. Until then its vector is zeros, as in the stream.
       halves: float16 [V, WIDTH], content vectors, zeros where there are none; present: bool [V, 3], which there are.
       moments: of the numbers of all videos that were ever read, each counted once.
+
+    Args:
+      read: titles and tags are read (`model.title`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, read: bool = False) -> None:
+        self._read = read
         self._index: dict[int, int] = {}
         self.features: NDArray[Any] = np.zeros(0, VIDEO)
         self.known = np.zeros(0, np.bool_)
@@ -51,7 +55,7 @@ class Catalogue:
     def add(self, videos: Sequence[Video]) -> None:
         """Take in published or changed videos."""
         where = np.array([self.index(video.video_id) for video in videos], np.int64)
-        found = features(videos)
+        found = features(videos, self._read)
         _, first = np.unique(where, return_index=True)
         first = np.sort(first)
         self.moments.add(found["numbers"][first[~self.known[where[first]]]])  # a changed one is no new one

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from math import log1p
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.standard import standard_of, standardised
+from model.title import GRAMS, NOTHING, has_rows, packed_grams, read_as
 from streams.core.events import Kind, Video
 from streams.core.hashing import key64
 from streams.core.ports import Floats
@@ -25,7 +27,7 @@ MAX_TAGS = 8  # tags of a video that are looked up; those beyond count in the me
 _KINDS = tuple(Kind)
 NUMBERS = 1 + len(_KINDS)
 
-#: One video: keys (0 where there is none; an unused tag is 0 too), number of tags, and numeric content.
+#: One video: keys (0 where there is none; an unused tag is 0 too), number of tags, numeric content, and n-grams.
 VIDEO = np.dtype(
     [
         ("key", "<i8"),
@@ -34,6 +36,7 @@ VIDEO = np.dtype(
         ("tags", "<i8", (MAX_TAGS,)),
         ("tag_total", "<i8"),
         ("numbers", "<f4", (NUMBERS,)),
+        ("grams", "<u2", (GRAMS,)),
     ]
 )
 _LAYOUT = struct.Struct(f"<{4 + MAX_TAGS}q{NUMBERS}f")
@@ -45,9 +48,17 @@ def numbers(video: Video) -> tuple[float, ...]:
     return (log1p(video.duration_ms / 1000.0) / 5.0, *(float(kind is video.kind) for kind in _KINDS))
 
 
-def features(videos: Sequence[Video]) -> NDArray[Any]:
-    """Return features [N] (dtype `VIDEO`) of the videos, in order."""
-    return np.frombuffer(b"".join(map(_packed, videos)), VIDEO) if videos else np.zeros(0, VIDEO)
+def features(videos: Sequence[Video], read: bool = False) -> NDArray[Any]:
+    """Return features [N] (dtype `VIDEO`) of the videos, in order.
+
+    Args:
+      read: with the n-grams of titles and tags, which take longer than all the rest; zeros otherwise.
+    """
+    if not videos:
+        return np.zeros(0, VIDEO)
+    grams = (packed_grams(one.title, one.tags) if read else NOTHING for one in videos)
+    pairs = zip(map(_packed, videos), grams, strict=True)
+    return np.frombuffer(b"".join(chain.from_iterable(pairs)), VIDEO)
 
 
 @lru_cache(maxsize=_CACHED)
@@ -93,4 +104,7 @@ def content(found: NDArray[Any], weights: Mapping[str, NDArray[Any]]) -> Floats:
 
 def residuals(found: NDArray[Any], weights: Mapping[str, NDArray[Any]]) -> Floats:
     """Return learned rows [N, E+1] of features [N]: E to add before the tanh, and the bias of the video."""
-    return take(weights["table.video.rows"], lookup(weights["table.video.keys"], found["key"]))
+    own = take(weights["table.video.rows"], lookup(weights["table.video.keys"], found["key"]))
+    if has_rows(weights):
+        own[:, :-1] += read_as(found["grams"], weights, own.shape[1] - 1)
+    return own

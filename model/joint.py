@@ -102,7 +102,8 @@ class JointNet(Net):
         """Move weights and rows by what all processes found; return the mean loss."""
         rows, (head, for_content, for_residuals, for_start) = ready.rows, (one.numpy() for one in sums)
         asked = np.array([self.stopping()], np.float32)
-        flat = [asked, head, *self._laid_out(rows, for_content, for_residuals * ready.placed.kept, for_start)]
+        by_video = (for_content, for_residuals * ready.placed.kept, self.tables.reading(for_residuals))
+        flat = [asked, head, *self._laid_out(rows, by_video, for_start)]
         ends = np.cumsum([one.size for one in flat])[:-1]
         summed: list[Floats] = np.split(self.group.sum(np.concatenate([one.ravel() for one in flat])), ends)
         if summed[0][0]:
@@ -113,8 +114,9 @@ class JointNet(Net):
             np.divide(one.reshape(like.shape), total, dtype=np.float32) for one, like in zip(summed, flat, strict=True)
         ]
         self._apply(tf.constant(found[1][2:]), pace)
-        self.tables.update(rows.videos, found[2], found[3], self.steps, warmth)
-        self.profiles.update(rows.profiles, found[4], self.steps, warmth)
+        for_content, for_id, for_grams, for_start = found[2:]
+        self.tables.update(rows.videos, for_content, for_id, for_grams, self.steps, warmth)
+        self.profiles.update(rows.profiles, for_start, self.steps, warmth)
         return float(loss / total)
 
     def _together(self, catalogue: Catalogue, batch: Batch) -> Together:
@@ -135,10 +137,10 @@ class JointNet(Net):
             profiles=profiles,
         )
 
-    def _laid_out(self, rows: Together, content: Floats, residuals: Floats, start: Floats) -> list[Floats]:
+    def _laid_out(self, rows: Together, by_video: Sequence[Floats], start: Floats) -> list[Floats]:
         """Return gradients by the videos [W+1, ...] and windows of all processes; zeros where they are others'."""
         used, found = len(rows.where), []
-        for one in (content, residuals):
+        for one in by_video:
             wide = np.zeros((len(rows.videos.video) + 1, one.shape[1]), np.float32)
             wide[rows.where + 1] = one[1 : used + 1]
             found.append(wide)

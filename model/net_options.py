@@ -8,6 +8,7 @@ import numpy as np
 
 from model.first import FirstStates
 from model.tables import Table, Tables
+from model.title import BUCKETS
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class NetOptions:
       media_dropout: chance that a batch sees a video without one of its content vectors, each by itself.
       media_rate: multiplies the step size of the weights of content vectors.
       most_rows: rows of a table kept.
+      text_rate: as `table_rate`, for rows of n-grams; read: there are such rows (`model.title`).
       standardise: numbers go in by statistics of what was published (`model.standard`).
     """
 
@@ -45,6 +47,8 @@ class NetOptions:
     media_dropout: float = 0.1
     media_rate: float = 4.0
     most_rows: int = 32_768
+    text_rate: float = 60.0
+    read: bool = False
     standardise: bool = True
 
     def tables(self, category: int, embedding: int) -> Tables:
@@ -56,7 +60,11 @@ class NetOptions:
             Table(category, scale, shared, self.decay, self.most_rows)
             for scale in (self.own_scale, self.tag_scale, self.own_scale)
         )
-        return Tables(author, tag, music, Table(embedding + 1, 0.0, learned, self.decay, self.most_rows))
+        made = Tables(author, tag, music, Table(embedding + 1, 0.0, learned, self.decay, self.most_rows))
+        if self.read:
+            rates = np.full(embedding, self.rate * self.text_rate, np.float32)
+            made.text = Table(embedding, 0.0, rates, self.decay, BUCKETS)
+        return made
 
     def profiles(self, hidden: int) -> FirstStates:
         """Return an empty table of profile rows; what they begin with is nothing, as without a profile."""

@@ -25,6 +25,7 @@ from model.net_options import NetOptions
 from model.recurrence import unroll
 from model.standard import MEASURED, STANDARD, moved, standard_of
 from model.tables import BETA1, BETA2, EPSILON, Places, Table
+from model.title import TEXT
 from model.weights import OPTIONAL, Weights, optional_table
 from streams.core.ports import Floats
 
@@ -68,7 +69,8 @@ class Net:
         self.steps = 0
         for name, table in self.tables.named().items():
             table.load(weights[f"table.{name}.keys"], weights[f"table.{name}.rows"])
-        self.profiles.table.load(*optional_table(weights, self.config.hidden_size))
+        for name, table in self._optional_tables().items():
+            table.load(*optional_table(weights, name, table.width))
         self.tables.standard = standard_of(weights)
         for name, value in weights.items():
             if name.startswith("table.") or name == STANDARD:
@@ -101,9 +103,9 @@ class Net:
         weights: Weights = {name: variable.numpy() for name, variable in self._dense.items()}
         for name, table in self.tables.named().items():
             weights[f"table.{name}.keys"], weights[f"table.{name}.rows"] = table.sorted()
-        if len(self.profiles.table):
-            keys, rows = self.profiles.table.sorted()
-            weights |= {f"table.{OPTIONAL}.keys": keys, f"table.{OPTIONAL}.rows": rows}
+        for name, table in self._optional_tables().items():
+            if len(table):
+                weights[f"table.{name}.keys"], weights[f"table.{name}.rows"] = table.sorted()
         return weights if self.tables.standard is None else weights | {STANDARD: self.tables.standard}
 
     def standardise(self, new: Floats | None) -> None:
@@ -129,7 +131,11 @@ class Net:
         self.profiles.table.trim()
 
     def _all_tables(self) -> dict[str, Table]:
-        return self.tables.named() | {OPTIONAL: self.profiles.table}
+        return self.tables.named() | self._optional_tables()
+
+    def _optional_tables(self) -> dict[str, Table]:
+        text = self.tables.text
+        return {"profile": self.profiles.table} | ({} if text is None else {TEXT: text})
 
     def optimiser(self) -> Weights:
         """Return the optimiser's state, by name, as copies."""
@@ -151,7 +157,7 @@ class Net:
             first.assign(state[f"first.{name}"])
             second.assign(state[f"second.{name}"])
         for name, table in self._all_tables().items():
-            if name != OPTIONAL or f"rows.{name}.keys" in state:  # kept before there were profiles
+            if name not in OPTIONAL or f"rows.{name}.keys" in state:  # kept before there were any
                 table.set_moments(*(state[f"rows.{name}.{part}"] for part in ("keys", "first", "second")))
         self.steps = int(state["steps"][0])
 
@@ -197,7 +203,7 @@ class Net:
         batch, size = placed.batch, len(placed.kept)
         self.steps += 1
         content = self.tables.content(catalogue, batch, placed.videos, size)
-        residuals = self.tables.residuals(placed.videos, size) * placed.kept
+        residuals = self.tables.residuals(placed.videos, size, placed.kept)
         seed = self._rng.integers(0, 2**31, 2, np.int32)
         pace = self.options.rate * warmth / (1.0 - BETA1**self.steps), (1.0 - BETA2**self.steps) ** -0.5
         whole = (batch.step_video, batch.row, batch.time, batch.video, batch.owner, seed)
@@ -210,7 +216,8 @@ class Net:
         """Move the rows that a batch came from."""
         if not self.options.noise:
             for_content, for_residuals, for_start = gradients
-            self.tables.update(placed.videos, for_content, for_residuals * placed.kept, self.steps, warmth)
+            by_id, read = for_residuals * placed.kept, self.tables.reading(for_residuals)
+            self.tables.update(placed.videos, for_content, by_id, read, self.steps, warmth)
             self.profiles.update(placed.profiles, for_start, self.steps, warmth)
 
     def _grow(self, catalogue: Catalogue) -> None:
@@ -316,7 +323,8 @@ class Net:
         if self.options.user_clip:
             steps, facts = tf.concat([stepped, behaviour], axis=2), tf.concat([content, media], axis=1)
             kernel, tabled = self._dense["video.kernel"], 3 * self.config.category_size
-            given = Inputs(facts, kernel, tabled, vectors, steps, states[:-1], read, users)
+            own = 2.0 if self.tables.text is None else 3.0
+            given = Inputs(facts, kernel, tabled, vectors, steps, states[:-1], read, users, own)
             norms = (window_norms if self.options.noise else quick_norms)(passed, given, step_video, row, video)
             passed = passed.scaled(shares(norms, owner, self.options.user_clip), row)
         # The gradient of this is the sum of what the windows pass back, as bounded: every factor of it that is not a

@@ -15,6 +15,7 @@ from model.gru import dense, gru_step
 from model.heads import make_head
 from model.modalities import inputs, unpacked
 from model.terms import terms
+from model.title import has_rows
 from streams.core.events import Video
 from streams.core.ports import Floats, Known
 from streams.core.tiles import padded
@@ -54,7 +55,7 @@ class NumpyScorer:
         return terms(self._weights, self.users(hidden), vectors[: len(videos)], biases[: len(videos)])
 
     def _videos(self, videos: Sequence[Video], contents: Known) -> tuple[Floats, Floats]:
-        weights, found = self._weights, features(videos)
+        weights, found = self._weights, features(videos, has_rows(self._weights))
         about = content(found, weights)
         if self._media:
             about = np.concatenate([about, inputs(*unpacked(contents, len(videos)), self._media)], axis=1)

@@ -7,7 +7,7 @@ of a batch go in as inputs, their gradients come out, and Adam is applied here, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from model.batches import Batch
 from model.catalogue import Catalogue
 from model.examples import Ints
 from model.standard import standardised
+from model.title import BUCKETS, counted
 from streams.core.hashing import draws, uniforms
 from streams.core.ports import Floats
 
@@ -145,17 +146,19 @@ class Table:
 
 @dataclass(frozen=True)
 class Places:
-    """Rows of a batch's videos [u]: author, music, video, and the tags [u, K]; -1 where there is none."""
+    """Rows of a batch's videos [u]: author, music, video, tags [u, K] and n-grams [u, G]; -1 where there is none."""
 
     author: Ints
     music: Ints
     tags: Ints
     tag_total: Floats
     video: Ints
+    grams: Ints
+    gram_total: Floats
 
     def at(self, where: Ints) -> Places:
         """Return the rows of those videos [n]."""
-        return Places(self.author[where], self.music[where], self.tags[where], self.tag_total[where], self.video[where])
+        return Places(*(getattr(self, one.name)[where] for one in fields(self)))
 
 
 class Tables:
@@ -163,9 +166,11 @@ class Tables:
 
     Attributes:
       standard: statistics that numbers go by (`model.standard`).
+      text: rows of n-grams (`model.title`), by bucket; None where titles are not read.
     """
 
     standard: Floats | None = None
+    text: Table | None = None
 
     def __init__(self, author: Table, tag: Table, music: Table, video: Table) -> None:
         self.author, self.tag, self.music, self.video = author, tag, music, video
@@ -177,7 +182,7 @@ class Tables:
     def trim(self) -> None:
         """Drop rows beyond each table's bound, those untouched for longest first."""
         for table in self.named().values():
-            table.trim()
+            table.trim()  # that of n-grams has an end of its own
 
     def places(self, catalogue: Catalogue, batch: Batch, grow: bool) -> Places:
         """Find the rows of a batch; `grow` gives rows to what has none."""
@@ -198,7 +203,21 @@ class Tables:
             tags=tags,
             tag_total=total,
             video=self.video.find(found["key"], grow),
+            grams=self._grams(found["grams"], grow),
+            gram_total=counted(found["grams"]),
         )
+
+    def _grams(self, grams: NDArray[np.uint16], grow: bool) -> Ints:
+        """Return the rows of n-grams [u, G]; -1 where there is none."""
+        if self.text is None:
+            return np.zeros((len(grams), 0), np.int64)
+        there = np.zeros(BUCKETS, np.bool_)
+        there[grams] = True
+        there[0] = False
+        keys = np.flatnonzero(there)
+        found = np.full(BUCKETS, -1, np.int64)
+        found[keys] = self.text.find(keys, grow)
+        return found[grams]
 
     def content(self, catalogue: Catalogue, batch: Batch, places: Places, size: int) -> Floats:
         """Return content inputs [size, C]; row 0 and those beyond the batch's videos are zeros."""
@@ -221,14 +240,38 @@ class Tables:
         mean /= total[:, None]
         return mean
 
-    def residuals(self, places: Places, size: int) -> Floats:
-        """Return learned rows of the batch's videos [size, E+1], laid out as `content`."""
+    def residuals(self, places: Places, size: int, kept: Floats | float = 1.0) -> Floats:
+        """Return learned rows of the batch's videos [size, E+1], laid out as `content`: by id, and by n-grams.
+
+        Args:
+          kept: [size, 1], 0 for videos without what was learned of them by id.
+        """
         out = np.zeros((size, self.video.width), np.float32)
         out[1 : len(places.video) + 1] = self.video.take(places.video)
+        out *= kept
+        video, place = np.nonzero(places.grams >= 0)
+        if self.text is not None and len(video):
+            read, first = np.unique(video, return_index=True)
+            total = np.add.reduceat(self.text.take(places.grams[video, place]), first, axis=0)
+            out[read + 1, :-1] += total / places.gram_total[read, None]
         return out
 
-    def update(self, places: Places, content: Floats, residuals: Floats, step: int, warmth: float) -> None:
-        """Apply gradients of `content` [U, C] and `residuals` [U, E+1] to the rows they came from."""
+    def reading(self, residuals: Floats) -> Floats:
+        """Return the part [U, E] of the gradient of `residuals` that n-grams have too; no columns without them."""
+        return residuals[:, : self.text.width if self.text is not None else 0]
+
+    def update(
+        self, places: Places, content: Floats, residuals: Floats, read: Floats, step: int, warmth: float
+    ) -> None:
+        """Apply gradients of `content` [U, C] and learned rows [U, E+1] to the rows they came from.
+
+        Args:
+          read: [U, E], of what n-grams add; see `reading`.
+        """
+        if self.text is not None:
+            video, place = np.nonzero(places.grams >= 0)
+            each = read[1 : len(places.video) + 1] / places.gram_total[:, None]
+            self.text.update(places.grams[video, place], each[video], step, warmth)
         used, width = len(places.video), self.author.width
         content, residuals = content[1 : used + 1], residuals[1 : used + 1]
         tags = content[:, width : 2 * width] / places.tag_total[:, None]

@@ -144,7 +144,7 @@ def built_trainer(settings: Settings, metrics: TrainerMetrics, group: Group | No
         margin=settings.gate_margin,
         form=settings.serving_form,
     ).of_each(team.count)
-    store = Examples(Catalogue(), Limits.remembering(shape.steps))
+    store = Examples(Catalogue(settings.text_rows), Limits.remembering(shape.steps))
     learner = Learner(net, store, shape, options, settings.model_seed + team.index)
     registry = Registry(settings.model_name, config, settings.frozen_after, key=signing_key(settings))
     intake = Intake(settings, team.count, team.index)
@@ -174,6 +174,7 @@ def net_options(settings: Settings) -> NetOptions:
         user_clip=settings.user_clip,
         noise=settings.noise,
         standardise=settings.standardise,
+        read=settings.text_rows,
     )
 
 

@@ -19,13 +19,14 @@ from model.config import ModelConfig
 from model.modalities import rows_of
 from model.prior import with_prior
 from model.standard import MEASURED, STANDARD
+from model.title import BUCKETS, TEXT
 from streams.core.ports import Floats
 
 Weights = dict[str, NDArray[Any]]
 Start = Literal["zeros", "glorot", "orthogonal", "small"]
 
 TABLES = ("author", "tag", "music", "video")
-OPTIONAL = "profile"  # a table left out where it has no rows: weights without profiles stay as they were
+OPTIONAL = ("profile", TEXT)  # tables left out where they have no rows: weights without them stay as they were
 ROWS = -1  # in a shape: any number, the same for keys and rows of a table
 _SMALL = 0.1  # standard deviation of the heads' vectors: version 0 orders videos, and learning soon outweighs it
 
@@ -79,14 +80,20 @@ def specs(config: ModelConfig) -> dict[str, Spec]:
         width = e + 1 if name == "video" else config.category_size
         found[f"table.{name}.keys"] = Spec((ROWS,), dtype="int64")
         found[f"table.{name}.rows"] = Spec((ROWS, width))
-    found[f"table.{OPTIONAL}.keys"] = Spec((ROWS,), dtype="int64")
-    found[f"table.{OPTIONAL}.rows"] = Spec((ROWS, h))
+    for name, width in zip(OPTIONAL, (h, e), strict=True):
+        found[f"table.{name}.keys"] = Spec((ROWS,), dtype="int64")
+        found[f"table.{name}.rows"] = Spec((ROWS, width))
     found[STANDARD] = Spec((3, len(MEASURED)))
     return found
 
 
 def _left_out(name: str) -> bool:
-    return name.startswith(f"table.{OPTIONAL}.") or name == STANDARD
+    return name == STANDARD or _table(name) in OPTIONAL
+
+
+def _table(name: str) -> str:
+    """Return the name of the table that an array belongs to; empty for what is of none."""
+    return name.split(".")[1] if name.startswith("table.") else ""
 
 
 def initial(config: ModelConfig) -> Weights:
@@ -137,11 +144,11 @@ def check(weights: Mapping[str, NDArray[Any]], config: ModelConfig) -> None:
     Raises:
       WeightsError: a name is missing or unknown, a shape or dtype differs, a value is not finite, keys do not ascend.
     """
-    told = any(name.startswith(f"table.{OPTIONAL}.") for name in weights)
+    told = {_table(name) for name in weights} - {""}
     wanted = {
         name: spec
         for name, spec in specs(config).items()
-        if not _left_out(name) or name in weights or (told and name != STANDARD)
+        if not _left_out(name) or name in weights or _table(name) in told
     }
     for name in sorted(wanted.keys() ^ weights.keys()):
         raise WeightsError("shape", f"{name} is {'missing' if name in wanted else 'unknown'}")
@@ -149,12 +156,14 @@ def check(weights: Mapping[str, NDArray[Any]], config: ModelConfig) -> None:
         _check_one(name, spec, weights[name])
     if STANDARD in weights and not (weights[STANDARD][2] > 0).all():
         raise WeightsError("not-finite", f"{STANDARD} holds a deviation that nothing can be divided by")
-    for name in (*TABLES, OPTIONAL) if told else TABLES:
+    for name in (*TABLES, *(one for one in OPTIONAL if one in told)):
         keys, rows = weights[f"table.{name}.keys"], weights[f"table.{name}.rows"]
         if len(keys) != len(rows):
             raise WeightsError("shape", f"table.{name} has {len(keys)} keys and {len(rows)} rows")
         if (keys[1:] <= keys[:-1]).any():
             raise WeightsError("keys", f"table.{name}.keys do not ascend")
+        if name == TEXT and len(keys) and not 0 < keys[0] <= keys[-1] < BUCKETS:
+            raise WeightsError("keys", f"table.{name}.keys are from 1 to {BUCKETS - 1}")
 
 
 def _check_one(name: str, spec: Spec, value: NDArray[Any]) -> None:
@@ -192,9 +201,9 @@ def sha256(value: bytes) -> str:
     return hashlib.sha256(value).hexdigest()
 
 
-def optional_table(weights: Weights, width: int) -> tuple[NDArray[Any], Floats]:
-    """Return keys [V] and rows [V, W] of the table that weights may lack."""
-    keys, rows = weights.get(f"table.{OPTIONAL}.keys"), weights.get(f"table.{OPTIONAL}.rows")
+def optional_table(weights: Weights, name: str, width: int) -> tuple[NDArray[Any], Floats]:
+    """Return keys [V] and rows [V, W] of a table that weights may lack."""
+    keys, rows = weights.get(f"table.{name}.keys"), weights.get(f"table.{name}.rows")
     if keys is None or rows is None:
         return np.zeros(0, np.int64), np.zeros((0, width), np.float32)
     return keys, rows

@@ -212,6 +212,9 @@ class Settings(BaseSettings):
     standardise: bool = Field(
         True, description="Numbers of videos are standardised by statistics learned online; workers follow the version."
     )
+    text_rows: bool = Field(
+        False, description="Character n-grams of titles and tags get rows that are learned; workers follow the version."
+    )
     train_passes: Annotated[int, Field(ge=1, le=20)] = Field(2, description="Times that a round sees its new examples.")
     replay: Annotated[float, Field(ge=0, le=10)] = Field(1.0, description="Older examples beside each new one.")
     held_back: Annotated[float, Field(gt=0, le=0.5)] = Field(

@@ -24,18 +24,23 @@ _SPACE = re.compile(r"\s+")
 
 
 def ngram_ids(text: str) -> NDArray[np.int64]:
-    """Return the bucket of every n-gram of the text, n from 1 to 3, in order; empty for a text without letters.
-
-    Case, width and compatibility forms are folded (NFKC); punctuation and symbols are spaces.
-    """
-    folded = unicodedata.normalize("NFKC", text[:MAX_CHARACTERS]).casefold()
-    kept = "".join(one if unicodedata.category(one)[0] in "LMN" else " " for one in folded)
-    words = _SPACE.sub(" ", kept).strip()
+    """Return the bucket of every n-gram of the `folded` text, n from 1 to 3, in order; empty without letters."""
+    words = folded(text)
     if not words:
         return np.zeros(0, np.int64)
     padded = f" {words} "
     grams = [padded[at : at + n] for n in (1, 2, 3) for at in range(len(padded) - n + 1)]
     return np.array([crc32(gram.encode()) % BUCKETS for gram in grams if gram.strip()], np.int64)
+
+
+def folded(text: str) -> str:
+    """Return the words of a text with one space between them.
+
+    Case, width and compatibility forms are folded (NFKC); punctuation and symbols are spaces.
+    """
+    plain = unicodedata.normalize("NFKC", text[:MAX_CHARACTERS]).casefold()
+    kept = "".join(one if unicodedata.category(one)[0] in "LMN" else " " for one in plain)
+    return _SPACE.sub(" ", kept).strip()
 
 
 def initial_rows(seed: int) -> Floats:

@@ -6,6 +6,7 @@ import sys
 import time
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from kafka import KafkaProducer
 
@@ -23,7 +24,7 @@ PATIENCE_S = 90.0
 @pytest.fixture
 def settings(broker, make_settings):
     trainers = ",".join(f"127.0.0.1:{port}" for port in free_ports(2))
-    found = make_settings(partitions=2, frozen_after=300, trainers=trainers, **SMALL)
+    found = make_settings(partitions=2, frozen_after=300, trainers=trainers, text_rows=True, **SMALL)
     create_topics(found)
     return found
 
@@ -85,7 +86,9 @@ def test_two_trainers_publish_versions_of_what_both_read_and_end_together(settin
 
     with trainers(settings) as (children, _):  # a restart goes on from the version in service
         send(producer, settings, world, 500)
-        second = await_version(settings, 2, children).current().manifest
+        current = await_version(settings, 2, children).current()
+        assert np.abs(current.weights["table.text.rows"]).max() > 0  # learned by both, and fit to serve
+        second = current.manifest
         assert second.parent == 1
         assert first.trained_through < second.trained_through <= 1000
         assert sum(second.trained_through_offsets.values()) == second.trained_through

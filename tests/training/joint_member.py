@@ -31,14 +31,14 @@ def shape_of(share=1):
 def options(clip):
     from model.net_options import NetOptions
 
-    return NetOptions(rate=0.003, dropout=0.0, user_clip=clip)
+    return NetOptions(rate=0.003, dropout=0.0, user_clip=clip, read=True)
 
 
 def stores(processes, records=240):
     """The examples of each process: its share of the viewers, by the number of a viewer."""
     world, found = World(seed=7, viewers=12, videos=60, topics=10, authors=12), []
     for _ in range(processes):
-        one = Examples(Catalogue(), Limits(profile_users=2))
+        one = Examples(Catalogue(read=True), Limits(profile_users=2))
         one.catalogue.add(world.catalogue)
         found.append(one)
     for record in world.exposures(records):

@@ -10,6 +10,7 @@ from model.config import ModelConfig
 from model.examples import Examples, Limits
 from model.serving import NumpyScorer
 from model.standard import STANDARD
+from model.title import packed_grams
 from model.weights import check
 from streams.core.profile import profile_keys
 from streams.core.tiles import product
@@ -43,6 +44,9 @@ def known_to(weights, config, videos):
         "music": {video.music_id for video in videos},
         "video": {video.video_id for video in videos[::2]},
     }
+    grams = np.unique(np.frombuffer(b"".join(packed_grams("", one.tags) for one in videos), "<u2"))[1::2]
+    weights["table.text.keys"] = grams.astype(np.int64)
+    weights["table.text.rows"] = rng.normal(size=(len(grams), config.embedding_size)).astype(np.float32)
     weights[STANDARD] = np.array([[100.0], [0.5], [0.2]], np.float32)
     weights["table.profile.keys"], weights["table.profile.rows"] = table(rng, WORDS, config.hidden_size)
     for name, known in ids.items():
@@ -80,14 +84,14 @@ def test_the_net_scores_an_example_as_the_stream_did(head):
 
     config = ModelConfig(head=head, hidden_size=16, embedding_size=8, category_size=4)
     world = World(viewers=30, videos=100)
-    catalogue = Catalogue()
+    catalogue = Catalogue(read=True)
     catalogue.add(world.catalogue)
     store = Examples(catalogue, Limits(users=100, steps=64, examples=2000))
     records = with_profiles(world.exposures(600))
     for record in records:
         store.add(record)
     weights = known_to(grown(config), config, world.catalogue)
-    net = Net(config, BatchShape(), NetOptions())
+    net = Net(config, BatchShape(), NetOptions(read=True))
     net.load(weights)
     expected = served_logits(NumpyScorer(weights, config, 1, 0), world.catalogue, records)
     found = {}

@@ -138,6 +138,6 @@ def test_gradients_of_content_reach_the_rows_they_came_from():
     before = {name: table.sorted()[1] for name, table in tables.named().items()}
     gradient = np.zeros((14, 3 * 2 + 4), np.float32)
     gradient[1, 2:4] = 1.0  # of the tags' mean
-    tables.update(places, gradient, np.zeros((14, 3), np.float32), 1, 1.0)
+    tables.update(places, gradient, np.zeros((14, 3), np.float32), np.zeros((14, 0), np.float32), 1, 1.0)
     changed = {name: not np.array_equal(before[name], table.sorted()[1]) for name, table in tables.named().items()}
     assert changed == {"author": False, "tag": True, "music": False, "video": False}

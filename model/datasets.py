@@ -81,6 +81,21 @@ class Content:
     duration_ms: Sequence[int] = ()
 
 
+@dataclass(frozen=True)
+class Before:
+    """What a log tells of a user as numbers alone.
+
+    Attributes:
+      shown: exposures before the stream; older, older_positive: those of them that are not among the warm-up's rated
+        events, and how many of these were positive at least; liked: likes.
+    """
+
+    shown: int = 0
+    older: int = 0
+    older_positive: int = 0
+    liked: int = 0
+
+
 @dataclass
 class Dataset:
     """A warm-up and the streams to be judged, in order, over one vocabulary."""
@@ -94,6 +109,7 @@ class Dataset:
     surfaces: bool = False
     catalogue: int = 0  # items known before the first event of the stream
     damaged: int = 0
+    before: Mapping[int, Before] = field(default_factory=dict)  # by user
 
 
 def _opened(path: Path) -> IO[str]:
@@ -167,8 +183,9 @@ def kuairand(warm: Path, features: Path, streams: Sequence[Path]) -> Dataset:
         damaged += bad
         logs.append((path.name, log))
     begins = min((int(log.time_ms[0]) for _, log in logs if len(log)), default=0)
-    histories, bad = _histories(warm, users, items, begins)
-    return Dataset(users, items, histories, logs, content, True, True, catalogue, damaged + bad)
+    before: dict[int, Before] = {}
+    histories, bad = _histories(warm, users, items, begins, before)
+    return Dataset(users, items, histories, logs, content, True, True, catalogue, damaged + bad, before)
 
 
 def _videos(path: Path, items: Vocabulary) -> Content:
@@ -202,7 +219,9 @@ def _exposures(path: Path, users: Vocabulary, items: Vocabulary) -> tuple[Log, i
 _BEGINS_MS = 1_649_347_200_000  # 8 April 2022, China: the first day of KuaiRand
 
 
-def _histories(path: Path, users: Vocabulary, items: Vocabulary, before_ms: int) -> tuple[Log, int]:
+def _histories(
+    path: Path, users: Vocabulary, items: Vocabulary, before_ms: int, before: dict[int, Before]
+) -> tuple[Log, int]:
     columns, damaged = _Columns(), 0
     with _opened(path) as file:
         for line in file:
@@ -216,6 +235,9 @@ def _histories(path: Path, users: Vocabulary, items: Vocabulary, before_ms: int)
             recent = set(watched)
             liked = set(long_watched)
             older = [video for video in long_watched if video not in recent]
+            unseen = max(0, total - len(watched))
+            likes = len(row.get("like_seq") or ())
+            before[users.add(user)] = Before(total, unseen, min(unseen, len(older)), likes)
             views = [(video, True, False) for video in older] + [(video, video in liked, True) for video in watched]
             for place, (video, positive, rated) in enumerate(views):
                 share = min(1.0, (len(views) - 1 - place) / max(total, len(watched), 1))

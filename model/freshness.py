@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from model.delays import AT_ONCE, Boundary, Queue
+from model.effects import Effects
 from model.inputs import Exposure, Inputs, Request
+from model.rates import Rates
 from model.recommender import Recommender
-from model.views import Learner, Rates, ViewModel, taste_scores
+from model.views import Learner, ViewModel, taste_scores
 from streams.core.ports import Floats
 
 FRESH = "fresh"
@@ -139,11 +141,13 @@ class Variant:
     def _make_views(self, leader: ViewModel) -> None:
         own = copy(leader)
         own.rates, own.ratios, own.last_ratio = leader.rates.fork(), deepcopy(leader.ratios), dict(leader.last_ratio)
+        own.effects = {name: effects.fork() for name, effects in leader.effects.items()}
         self._views, reader = own, copy(leader)
         users, items = (own if self.setting.state else leader), (own if self.setting.counts else leader)
         reader.rates = _SplitRates(users.rates, items.rates)
         reader.ratios = _Split(users.ratios, items.ratios)  # type: ignore[assignment]  # it is only read
         reader.last_ratio = users.last_ratio
+        reader.effects = {name: _SplitEffects(users.effects[name], items.effects[name]) for name in own.effects}
         self._reader = reader
         if self.setting.weights:
             self._learner = leader.learners[_learner(leader)].held()
@@ -278,3 +282,14 @@ class _SplitRates(Rates):
 
     def counts(self, key: Any, at_ms: float, half_life_ms: float) -> tuple[float, float]:
         return (self._users if key[0].startswith("u") else self._others).counts(key, at_ms, half_life_ms)
+
+
+class _SplitEffects(Effects):
+    """Effects, divided in the same way."""
+
+    def __init__(self, users: Effects, others: Effects) -> None:
+        super().__init__(users.precisions)
+        self._users, self._others = users, others
+
+    def weight(self, key: Any) -> float:
+        return (self._users if key[0].startswith("u") else self._others).weight(key)

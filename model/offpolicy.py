@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,12 +58,32 @@ def effective(weights: Reals) -> float:
 
 
 def _ratio(sums: Reals, counts: Reals, users: Ints, draws: int, seed: int) -> Interval:
-    """Return sum over count, with the 95 % interval of its bootstrap over users (Poisson weights)."""
+    """Return sum over count, with a 95 % interval over users: a symmetric bootstrap-t with Poisson weights.
+
+    Few choices have large weights, so that a draw without them has an error that is too small, and an estimate that is
+    far off. What is drawn is therefore the distance from the estimate by the draw's own standard error.
+    Source: Hall 1988, "On symmetric bootstrap confidence intervals"; the standard error of a ratio by the delta method.
+    """
     if not len(sums):
         return Interval(float("nan"), float("nan"), float("nan"))
     _, place = np.unique(users, return_inverse=True)
-    by_user = np.bincount(place, sums), np.bincount(place, counts)
-    drawn = np.random.default_rng(seed).poisson(1.0, (draws, len(by_user[0])))
-    below = drawn @ by_user[1]
-    low, high = np.percentile((drawn @ by_user[0])[below > 0] / below[below > 0], [2.5, 97.5])
-    return Interval(float(sums.sum() / counts.sum()), float(low), float(high))
+    top, below = (np.asarray(np.bincount(place, one), np.float64) for one in (sums, counts))
+    value = float(sums.sum() / counts.sum())
+    drawn = np.random.default_rng(seed).poisson(1.0, (draws, len(top)))
+    found, error = _with_error(drawn, top, below)
+    sure = error > 1e-12 * max(1.0, abs(value))  # a draw of one user alone has no error to measure by
+    if not sure.any():
+        return Interval(value, value, value)
+    reach = float(np.percentile(np.abs(found - value)[sure] / error[sure], 95))
+    own = float(_with_error(np.ones((1, len(top))), top, below)[1][0])
+    return Interval(value, value - reach * own, value + reach * own)
+
+
+def _with_error(drawn: NDArray[Any], sums: Reals, counts: Reals) -> tuple[Reals, Reals]:
+    """Return the ratio of sums to counts and its standard error under weights [D, U] of users; 0 where none."""
+    below = drawn @ counts
+    safe = np.where(below > 0, below, 1.0)
+    value = drawn @ sums / safe
+    squares = drawn @ (sums * sums) - 2.0 * value * (drawn @ (sums * counts)) + value**2 * (drawn @ (counts * counts))
+    error = np.where(below > 0, np.sqrt(np.maximum(squares, 0.0)) / safe, 0.0)
+    return value, error

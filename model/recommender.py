@@ -63,7 +63,9 @@ class Recommender:
         self.candidates: Candidates | None = None  # of the newest scores, until the event is observed
         self._exposure: Floats | None = None
         known = config.outcomes and bool(data.content.tags)  # a log of clicks alone has no outcome to predict
-        self.views = ViewModel(config.views, data.content, self.inputs.surfaces, seed) if known else None
+        self.views: ViewModel | None = None
+        if known:
+            self.views = ViewModel(config.views, data.content, self.inputs.surfaces, seed, data.before)
         size = round(data.catalogue * (1 + (0 if data.content.tags else config.room))) + 64
         self.states = SequenceStates(initial_weights(size, config.sequence.units, seed), config.sequence)
         count = len(self.inputs.names)
@@ -87,9 +89,7 @@ class Recommender:
         head = log.take(slice(0, cut))
         self.inputs.begin(head)
         if self.views is not None:
-            for event in exposures(head):
-                if event.rated:
-                    self.views.observe(event)
+            self.views.begin(exposures(head))
         self.inputs.solve(vectors=True)
         self._trainer = SequenceTrainer(self.states.weights, self.config.sequence, self.seed)
         self._trainer.warm(self.inputs.histories, lambda done, total: tell("training steps of the GRU", done, total))

@@ -5,7 +5,7 @@ Every exposure is predicted before it is learned. Two predictions are made, with
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
 
@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.adam import AdamNetwork
-from model.datasets import UNKNOWN, Content
+from model.datasets import UNKNOWN, Before, Content
+from model.effects import Effects
 from model.inputs import HOUR_MS, SURFACES, Exposure, Request
+from model.rates import Rates
 from streams.core.ports import Floats
 from streams.core.signals import History, recency
 
@@ -28,52 +30,18 @@ class ViewConfig:
       hidden, members: units of a network, and networks whose logits are averaged.
       rate, batch, replay, memory: Adam's step size, exposures per step, further steps per batch, exposures kept.
       decay: weight decay, per unit of step size.
+      additive: share of the additive effects' own logit in the prediction; the networks have the rest.
     """
 
     prior: float = 0.33
     hidden: int = 64
-    members: int = 3
+    members: int = 6
     rate: float = 0.0005
     batch: int = 64
     replay: int = 3
     memory: int = 60_000
     decay: float = 1e-4
-
-
-class Rates:
-    """Positives and exposures by key, with decay. Keys of any kind share one table: begin each with a name."""
-
-    def __init__(self, prior: float) -> None:
-        self.prior = prior
-        self._counts: dict[Hashable, tuple[float, float, float]] = {}
-        self._before: dict[Hashable, tuple[float, float, float]] = {}  # shared with forks, and written by none
-
-    def fork(self) -> Rates:
-        """Return rates that are the same now and go on apart."""
-        if self._counts:
-            self._before, self._counts = self._before | self._counts, {}
-        other = Rates(self.prior)
-        other._before = self._before
-        return other
-
-    def logit(self, key: Hashable, at_ms: float, half_life_ms: float, strength: float) -> float:
-        """Return the logit of a rate that `strength` exposures at the prior are mixed into."""
-        positive, total = self.counts(key, at_ms, half_life_ms)
-        rate = (positive + strength * self.prior) / (total + strength)
-        return float(np.log(rate / (1.0 - rate)))
-
-    def counts(self, key: Hashable, at_ms: float, half_life_ms: float) -> tuple[float, float]:
-        """Return (positives, exposures) as they are worth now."""
-        found = self._counts.get(key) or self._before.get(key)
-        if found is None:
-            return 0.0, 0.0
-        shrink = 2.0 ** (-(at_ms - found[2]) / half_life_ms)
-        return found[0] * shrink, found[1] * shrink
-
-    def add(self, key: Hashable, at_ms: float, half_life_ms: float, positive: float) -> None:
-        """Count an exposure."""
-        before = self.counts(key, at_ms, half_life_ms)
-        self._counts[key] = (before[0] + positive, before[1] + 1.0, at_ms)
+    additive: float = 0.2
 
 
 _LONG = 1e6 * HOUR_MS
@@ -88,14 +56,26 @@ _BY_SURFACE = (
     ("surface", _LONG, 10.0), ("user_surface", _LONG, 3.0), ("item_surface", _LONG, 3.0),
     ("length_surface", _LONG, 10.0), ("tag_surface", _LONG, 10.0),
 )  # fmt: skip
-_EXTRA = 17
+_EXTRA = 22
+#: Precisions of additive effects, by the names of `_keys`.
+_EFFECTS = {
+    "told": 0.01, "user": 1.6, "item": 5.0, "author": 20.0, "tag": 20.0, "length": 30.0, "user_length": 20.0,
+    "user_tag": 50.0, "user_date": 4.0,
+}  # fmt: skip
+_SURFACE_EFFECTS = {
+    "surface": 0.01, "user_surface": 10.0, "item_surface": 50.0, "length_surface": 200.0, "tag_surface": 250.0
+}  # fmt: skip
 
 
 class ViewModel:
     """Features, networks and memory of the prediction; advanced event by event."""
 
-    def __init__(self, config: ViewConfig, content: Content, surfaces: bool, seed: int) -> None:
+    def __init__(
+        self, config: ViewConfig, content: Content, surfaces: bool, seed: int, before: Mapping[int, Before]
+    ) -> None:
         self.config, self.surfaces = config, surfaces
+        self._before = {user: _told(one) for user, one in before.items()}
+        self._nothing = _told(Before())
         self.rates = Rates(config.prior)
         self.ratios: dict[Hashable, list[float]] = {}
         self._tag = [tags[0] if tags else "" for tags in content.tags]
@@ -105,8 +85,10 @@ class ViewModel:
         edges = np.quantile(seconds[seconds > 0], np.linspace(0, 1, 13)[1:-1]) if (seconds > 0).any() else [0.0]
         self._length = np.digitize(seconds, edges)
         self.plain = len(_PLAIN) + _EXTRA
-        self.size = self.plain + (len(_BY_SURFACE) + len(SURFACES) if surfaces else 0)
+        self.size = self.plain + (len(_BY_SURFACE) + len(SURFACES) + 1 if surfaces else 0)
         sizes = {"without_surface": self.plain, **({"with_surface": self.size} if surfaces else {})}
+        precisions = {"without_surface": _EFFECTS, "with_surface": _EFFECTS | _SURFACE_EFFECTS}
+        self.effects = {name: Effects(precisions[name]) for name in sizes}
         self.learners = {name: Learner(size, config, seed) for name, size in sizes.items()}
         self.last_ratio: dict[int, float] = {}
 
@@ -126,6 +108,7 @@ class ViewModel:
             self._mean(("item", item)), self._mean(("user", user)), *([0.35] * (3 - len(last)) + last),
             self._log_duration[item] if item < len(self._log_duration) else 0.0, np.log(min(gap, 3e5)),
             self.last_ratio.get(user, 0.5) if gap < 900 else 0.5, np.sin(hour), *taste,
+            *self._before.get(user, self._nothing), self.effects["without_surface"].logit(keys),
         ]  # fmt: skip
         found = rates + extra
         if self.surfaces:
@@ -133,7 +116,7 @@ class ViewModel:
                 found += [prior] * len(_BY_SURFACE)
             else:
                 found += [self.rates.logit(keys[name], at_ms, life, strength) for name, life, strength in _BY_SURFACE]
-            found += [float(surface == one) for one in SURFACES]
+            found += [*(float(surface == one) for one in SURFACES), self.effects["with_surface"].logit(keys)]
         return np.array(found, np.float32)
 
     def logits(self, features: Floats) -> dict[str, float]:
@@ -145,8 +128,23 @@ class ViewModel:
         for learner in self.learners.values():
             learner.learn(features, positive)
 
+    def begin(self, events: Iterable[Exposure]) -> None:
+        """Take in a warm-up, once and first; only what says something of rates counts."""
+        for event in events:
+            if event.rated:
+                keys = self._count(event)
+                for effects in self.effects.values():
+                    effects.collect(keys, event.positive)
+        for effects in self.effects.values():
+            effects.fit()
+
     def observe(self, event: Exposure) -> None:
-        """Count an exposure whose outcome says something of rates."""
+        """Count an exposure whose outcome says something of rates, and learn its effects."""
+        keys = self._count(event)
+        for effects in self.effects.values():
+            effects.learn(keys, event.positive)
+
+    def _count(self, event: Exposure) -> dict[str, Hashable]:
         user, item, at_ms, surface = event.user, event.item, event.time_ms, event.surface
         keys = self._keys(user, item, at_ms, surface)
         for name, life, _ in _PLAIN:
@@ -159,6 +157,7 @@ class ViewModel:
                 sums[0] += min(event.ratio, 3.0)
                 sums[1] += 1.0
             self.last_ratio[user] = min(event.ratio, 2.0)
+        return keys
 
     def _mean(self, key: Hashable) -> float:
         total, count = self.ratios.get(key, (0.0, 0.0))
@@ -177,7 +176,19 @@ class ViewModel:
             "user_hour": ("u0", user), "user_day": ("u1", user), "surface": ("s", surface),
             "user_surface": ("us", user, surface), "item_surface": ("is", item, surface),
             "length_surface": ("ls", length, surface), "tag_surface": ("ts", tag, surface),
+            "told": ("b", surface != UNKNOWN), "user_date": ("ud", user, int(at_ms // (24 * HOUR_MS))),
         }  # fmt: skip
+
+
+def _told(before: Before) -> tuple[float, ...]:
+    """Return how much a user was shown, in all and before the rated events, and logits of older views and likes.
+
+    Rates are drawn to .27 and .03, about the means of the log.
+    """
+    older = np.log((before.older_positive + 1.08) / (before.older - before.older_positive + 2.92))
+    shown = max(before.shown, before.liked)
+    liked = np.log((before.liked + 0.6) / (shown - before.liked + 19.4))
+    return float(np.log1p(before.shown)), float(np.log1p(before.older)), float(older), float(liked)
 
 
 def taste_scores(item: int, history: History | None, vectors: Floats, ease: Floats, view: float) -> tuple[float, ...]:
@@ -204,7 +215,7 @@ def taste_scores(item: int, history: History | None, vectors: Floats, ease: Floa
 
 
 class Learner:
-    """Networks whose logits are averaged, learning online with replay."""
+    """Networks whose logits are averaged, learning online with replay. The last feature is a logit already."""
 
     def __init__(self, size: int, config: ViewConfig, seed: int) -> None:
         self.size, self.config = size, config
@@ -229,11 +240,13 @@ class Learner:
         return other
 
     def logit(self, features: Floats) -> float:
-        """Return the mean logit of the members."""
+        """Return the mean logit of the members, mixed with the additive one."""
+        additive = float(features[self.size - 1])
         if not self._ready:
-            return float(features[0])
+            return additive
         ready = self._normal(features[None, : self.size])
-        return float(np.mean([member.forward(ready)[0][0] for member in self._members]))
+        own = float(np.mean([member.forward(ready)[0][0] for member in self._members]))
+        return own + self.config.additive * (additive - own)
 
     def learn(self, features: Floats, positive: bool) -> None:
         """Store an exposure; step once a batch is full."""

@@ -30,7 +30,7 @@ from producers.parameters import Parameters, load_parameters
 from producers.simulation import Setup, Simulation
 from producers.studio import Studio
 from streams.codecs import encode
-from streams.config import WATCHED_RECENT, Settings, load_settings
+from streams.config import Settings, load_settings
 from streams.configured import make_pool, step_config
 from streams.core.activity import Activity
 from streams.core.effects import Effects
@@ -232,8 +232,8 @@ def main() -> None:
     parser.add_argument("--set", default="{}", help="JSON over Settings")
     given = parser.parse_args()
     quiet_tensorflow(threads=1)
-    chosen = {"arms": {arm: arm for arm in ARMS}, "recent_events": WATCHED_RECENT}
-    settings = load_settings(**chosen | json.loads(given.set))
+    chosen = {"arms": {arm: arm for arm in ARMS}} | json.loads(given.set)
+    settings = load_settings(**{"recent_events": load_settings(**chosen).watched_recent} | chosen)
     base = load_parameters()
     social = structs.replace(base.social, friends=given.friends, follows=given.follows)
     parameters = structs.replace(base, social=social)

@@ -29,14 +29,15 @@ from streams.config import load_settings
 from streams.core.ranking import Policy
 from streams.core.step import Partition, StepConfig
 
-USERS, BATCH = 1_000, 2_000
+USERS, BATCH, LIMITS = 1_000, 2_000, Limits()
 CONFIG = ModelConfig(head="interaction", hidden_size=64, embedding_size=32, seed=1)
 Tensor = Any  # TensorFlow ships no types
 
 
 def run(examples: int, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Run the benchmark and return its result, ready for JSON."""
-    store, shape = _store(examples), BatchShape()
+    shape = BatchShape.remembering(load_settings().recent_events)
+    store = _store(examples, Limits.remembering(shape.steps))
     slots, rng = np.arange(store.kept), np.random.default_rng(1)
     ours, bare = _net(shape), Bare(_net(shape, Plain), store.catalogue)
     made = list(batches(store, slots, shape, rng))
@@ -59,15 +60,15 @@ def run(examples: int, rounds: int, say: Callable[[str], None]) -> dict[str, Any
         "ratio_to_bare_loop": round(median(ratios), 3),
         "ratio_spread": [round(min(ratios), 3), round(max(ratios), 3)],
         "loss": {name: round(loss, 4) for name, loss in losses.items()},
-        "examples": len(slots), "steps": len(made), "rounds": rounds,
+        "examples": len(slots), "steps": len(made), "window": shape.steps, "rounds": rounds,
     }  # fmt: skip
 
 
-def _store(examples: int) -> Examples:
+def _store(examples: int, limits: Limits = LIMITS) -> Examples:
     """Return examples as the stream's own feedback makes them."""
     scorer, videos = make_scorer(), make_videos()
     core = Partition(0, StepConfig(policy=Policy(), shape=SHAPE), make_pool(scorer, videos))
-    store = Examples(Catalogue(), Limits())
+    store = Examples(Catalogue(), limits)
     store.catalogue.add(videos)
     arrivals = [(at, event.event_time_ms, event) for at, event in enumerate(make_events(examples, USERS))]
     for start in range(0, examples, BATCH):

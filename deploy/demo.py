@@ -21,7 +21,7 @@ from deploy.control import Control
 from deploy.scrape import Samples, Totals, answers, quantile, scrape, total
 from deploy.supervisor import ChildSpec, Supervisor
 from streams.admin import accepts, answering_cluster, create_topics, delete_topics
-from streams.config import WATCHED_RECENT, ConfigError, Settings, load_settings
+from streams.config import ConfigError, Settings, load_settings
 
 ARMS = ("online", "frozen", "popular", "random")
 RAMP_S = 5  # viewers come evenly over the first seconds, as the broker and the worker warm up
@@ -199,8 +199,8 @@ def _home(settings: Settings, say: Say) -> Iterator[Settings]:
     """Yield the settings of this demo: its data folder, its cluster, its topics."""
     folder = settings.data_dir.absolute() / "demo"
     own = not settings.brokers and answering_cluster(settings) is None
-    recent = settings.recent_events if "recent_events" in settings.model_fields_set else WATCHED_RECENT
-    common: dict[str, Any] = {"data_dir": folder, "arms": {arm: arm for arm in ARMS}, "recent_events": recent}
+    arms, recent = {arm: arm for arm in ARMS}, settings.watched_recent
+    common: dict[str, Any] = {"data_dir": folder, "arms": arms, "recent_events": recent}
     if own:
         broker.down(load_settings(**common, brokers=""))
         _empty(folder)

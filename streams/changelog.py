@@ -22,6 +22,7 @@ from streams.publisher import Publisher
 from streams.security import aio_options
 from streams.state_store import META_KEY, Meta, StateStore, StoreError
 
+LONG = 100_000  # offsets; a recovery of more than these fills the store before RocksDB sorts it into levels
 OWNER_KEY = b"o"  # of the record with which an owner begins; recovery passes over it
 
 
@@ -129,7 +130,10 @@ async def recover(store: StateStore, topic: str, partition: int, settings: Setti
                 f"the state folder {store.path} is ahead of topic {topic} (offset {at}, the topic ends at {end}): the "
                 f"topic was wiped; remove the folder to start from what Kafka has"
             )
-        consumer.seek(tp, max(at, begin))
+        at = max(at, begin)
+        consumer.seek(tp, at)
+        if filled := end - at >= LONG:
+            await asyncio.to_thread(store.fill)
         read = 0
         writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         writing.set_result(None)
@@ -144,6 +148,8 @@ async def recover(store: StateStore, topic: str, partition: int, settings: Setti
                     await writing
                     failpoints.reached("recovery-part")
         await writing
+        if filled:
+            await asyncio.to_thread(store.renew)
         store.purge()
         return read
     finally:

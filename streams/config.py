@@ -127,7 +127,7 @@ class Settings(BaseSettings):
     slate_minimum: Annotated[int, Field(ge=0, le=200)] = Field(5, description="Filled below the threshold up to this.")
     threshold: Share = Field(0.05, description="A video is recommended when its score exceeds this.")
     author_cap: Count = Field(3, description="Most videos of one author in a slate.")
-    exploration: Share = Field(0.1, description="Share of a slate's positions given to drawn videos.")
+    exploration: Share = Field(0.03, description="Share of a slate's positions given to drawn videos.")
     exploration_by: Literal["uniform", "boltzmann"] = Field(
         "uniform", description="How they are drawn; boltzmann: one of a slate at most, by exp(logit / temperature)."
     )
@@ -319,6 +319,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments win over the environment, the environment over files of secrets, those over `freshloop.toml`."""
         return init_settings, env_settings, file_secret_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def watched_recent(self) -> int:
+        """Recent steps to keep where nobody said how many and viewers are watched for minutes."""
+        return self.recent_events if "recent_events" in self.model_fields_set else WATCHED_RECENT
 
     @property
     def bootstrap(self) -> str:

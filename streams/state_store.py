@@ -7,7 +7,7 @@ every state; `j` + one byte holds an entry of the journal.
 
 What the changelog has acknowledged is durable there, so it is gathered here and written now and then, the newest state
 of a user only, and without a write-ahead log: after a kill the store begins where RocksDB last flushed, which its
-`Meta` says, and the changelog brings it up to date.
+`Meta` says, and the changelog brings it up to date. So it does after a kill in a long recovery (`StateStore.fill`).
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ import rocksdb
 
 from streams.core.erasure import mark_of, mark_offset, pack_mark, user_of
 from streams.core.feedback import Impressions
-from streams.core.layout import age_of, impressions_of, is_unlabelled
+from streams.core.layout import age_of, impressions_of, is_unlabelled, last_offset_of
 from streams.core.migration import upgraded
 from streams.journal import JOURNAL_KEY
+from streams.store_options import filling_options, serving_options
 
 log = logging.getLogger("freshloop.worker")
 
 META_KEY = b"m"
 _RECORDS = (b"u", b"s")
+_USER_BYTE, _RECORD_BYTES = ord("u"), frozenset(b"us")
 _MARK = b"f"
 _MARK_BYTE = _MARK[0]
 _UNKNOWN = 1 << 62  # above every offset
@@ -83,7 +85,7 @@ class StateStore:
         if (path / DAMAGED).exists():
             raise self._damaged("as a read found")
         try:
-            self._db = rocksdb.DB(str(path), store_options())
+            self._db = rocksdb.DB(str(path), serving_options())
         except rocksdb.errors.Error as error:
             if isinstance(error, rocksdb.errors.RocksIOError) and "lock" in str(error).lower():
                 raise StoreError(
@@ -156,45 +158,53 @@ class StateStore:
         Offsets rise along the changelog, so only a record below the newest offset of earlier calls can be older than
         what is held, and only for such records is the store asked; for every record where earlier calls are not known.
         """
-        newest, doubtful = self._newest_of(records)
+        newest, ages, doubtful = self._newest_of(records)
         with self._reading():
             held = self._db.multi_get(doubtful) if doubtful else {}
         batch = rocksdb.WriteBatch()
         for key, value in newest.items():
-            old = held.get(key)
             if value is None:
                 self._remove(batch, key)
                 self.scrub_due = True
-            elif old is None or age_of(key, value) >= age_of(key, old):
+            elif (old := held.get(key)) is None or ages[key] >= age_of(key, old):
                 self._add(batch, key, value)
         self.meta = Meta(self.meta.applied_through, self.meta.watermark_ms, changelog_offset)
         self._write(batch)
 
     def _newest_of(
         self, records: Iterable[tuple[bytes, bytes | None]]
-    ) -> tuple[dict[bytes, bytes | None], list[bytes]]:
-        """Return the newest record of each key, and the keys that may be held in a newer one; take over progress."""
+    ) -> tuple[dict[bytes, bytes | None], dict[bytes, int], list[bytes]]:
+        """Return the newest record of each key, its age, and the keys that may be held newer; take over progress."""
         newest: dict[bytes, bytes | None] = {}
+        ages: dict[bytes, int] = {}
         doubtful: list[bytes] = []
-        before = self._newest_offset
+        before = most = self._newest_offset
         for key, value in records:
-            if key == META_KEY and value is not None:
-                found = _meta_decoder.decode(value)
-                if found.applied_through >= self.meta.applied_through:
-                    self.meta = found
-            if key[:1] == _MARK and value:
-                self._note_mark(key, value)
+            kind = key[0] if key else 0
+            if kind not in _RECORD_BYTES:
+                self._take_note(key, value, newest)
+            elif not value:
                 newest[key] = value
-            if key[:1] not in _RECORDS:
-                continue
-            offset = age_of(key, value) if value else -1
-            if value and offset < before:
-                doubtful.append(key)
-            self._newest_offset = max(self._newest_offset, offset)
-            old = newest.get(key)
-            if not (old and value and offset < age_of(key, old)):
-                newest[key] = value
-        return newest, doubtful
+                ages.pop(key, None)
+            else:
+                age = last_offset_of(value) if kind == _USER_BYTE else age_of(key, value)
+                if age < before:
+                    doubtful.append(key)
+                most = max(most, age)
+                if age >= ages.get(key, age):
+                    newest[key], ages[key] = value, age
+        self._newest_offset = most
+        return newest, ages, doubtful
+
+    def _take_note(self, key: bytes, value: bytes | None, newest: dict[bytes, bytes | None]) -> None:
+        """Take over a record of progress or an erasure's mark; any other is no state's."""
+        if key == META_KEY and value is not None:
+            found = _meta_decoder.decode(value)
+            if found.applied_through >= self.meta.applied_through:
+                self.meta = found
+        if key[:1] == _MARK and value:
+            self._note_mark(key, value)
+            newest[key] = value
 
     def purge(self) -> int:
         """Remove records that were erased since; return how many. After a recovery only, which may have missed that."""
@@ -227,8 +237,15 @@ class StateStore:
 
     def renew(self) -> None:
         """Open the store anew: RocksDB begins a new list of its files; the old one names their first and last keys."""
+        self._reopen(serving_options())
+
+    def fill(self) -> None:
+        """Open the store anew for a long recovery: large buffers, nothing is compacted until `renew`."""
+        self._reopen(filling_options())
+
+    def _reopen(self, options: Any) -> None:
         self._db.close()
-        self._db = rocksdb.DB(str(self.path), store_options())
+        self._db = rocksdb.DB(str(self.path), options)
 
     def keep(self, records: Mapping[bytes, bytes]) -> None:
         """Take records of the changelog that are neither states nor progress, as they are."""
@@ -325,13 +342,3 @@ def open_store(path: Path) -> StateStore:
         log.warning("%s", error)
         shutil.rmtree(path)
         return StateStore(path)
-
-
-def store_options() -> Any:
-    """Return how RocksDB is opened."""
-    table = rocksdb.BlockBasedTableFactory(
-        block_cache=rocksdb.LRUCache(8 << 20), filter_policy=rocksdb.BloomFilterPolicy(10)
-    )
-    return rocksdb.Options(
-        create_if_missing=True, write_buffer_size=4 << 20, max_open_files=64, table_factory=table, keep_log_file_num=2
-    )

@@ -14,7 +14,8 @@ from kafka.record import MemoryRecords
 
 from streams.core.erasure import is_scrubbed, mark_key
 from streams.forget.needle import Needle
-from streams.state_store import StateStore, StoreError, store_options
+from streams.state_store import StateStore, StoreError
+from streams.store_options import serving_options
 
 _TEXT = (".log", ".json", ".txt", ".properties", ".toml", ".pid", ".new", ".1")
 _SEGMENT = re.compile(r"^\d{20}\.log")
@@ -64,7 +65,7 @@ def look_into(path: Path, needle: Needle, mark: bytes) -> Table:
     That nothing is hidden in its files is seen by their count of entries: each must be a key that is alive.
     """
     try:
-        db = rocksdb.DB(str(path), store_options(), read_only=True)
+        db = rocksdb.DB(str(path), serving_options(), read_only=True)
     except rocksdb.errors.Error:  # its files are being replaced at this moment
         return Table(hidden=1)
     try:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import msgspec
 import pytest
 import rocksdb
@@ -146,4 +149,45 @@ def test_a_folder_in_use_is_not_taken_for_damaged(folder):
     with pytest.raises(StoreError, match="in use by another worker") as caught:
         open_store(folder)
     assert not isinstance(caught.value, DamagedStore)
+    store.close()
+
+
+_KILLED_WHILE_FILLED = """
+import os, sys
+from pathlib import Path
+from streams.state_store import StateStore
+from tests.unit.streams.test_state_store import filled
+store = StateStore(Path(sys.argv[1]))
+store.fill()
+for part in range(40):
+    store.absorb(filled(part), 1000 * (part + 1))
+os._exit(9)
+"""
+
+
+def filled(part):
+    """Records of a part of a changelog of states of 4 kB; every key of a part comes again in the next one."""
+    users = range(500 * part, 500 * part + 1000)
+    return [(user_key(f"{user}"), _HEAD + (1000 * part).to_bytes(8, "little") + bytes(4000)) for user in users]
+
+
+_HEAD = bytes(24)
+
+
+def test_a_kill_while_a_store_is_filled_leaves_a_beginning_of_the_changelog_that_goes_on_exactly(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", _KILLED_WHILE_FILLED, str(tmp_path / "p0")], check=False)
+    assert killed.returncode == 9
+    store = StateStore(tmp_path / "p0")
+    done = store.meta.changelog_offset // 1000
+    assert 0 < done < 40  # what RocksDB had flushed of 160 MB, and no more
+    assert offset(store, f"{500 * done + 400}") == 1000 * (done - 1)
+    assert store.get([user_key(f"{500 * done + 500}")]) == {}
+    store.fill()
+    for part in range(done, 40):
+        store.absorb(filled(part), 1000 * (part + 1))
+    store.renew()
+    users = [user_key(f"{user}") for user in range(500 * 41)]
+    found = store.get(users)
+    assert store.meta.changelog_offset == 40_000
+    assert [last_offset_of(found[user]) for user in users] == [1000 * min(39, at // 500) for at in range(500 * 41)]
     store.close()

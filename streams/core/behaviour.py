@@ -33,6 +33,10 @@ _FLAG_AT = [place for place, name in enumerate(FEATURES) if name not in _NUMBERS
 _FLAG_BIT = {FEATURES[place]: bit for bit, place in enumerate(_FLAG_AT)}
 _SHIFTS = np.arange(len(_FLAG_AT), dtype=np.uint16)
 NUMBERS = len(_NUMBERS)
+_MASKS = np.arange(1 << (1 + max(flag.code for flag in _FLAGS)))  # of the types that flags tell of
+_FLAGS_OF_MASK = np.bitwise_or.reduce(
+    [((_MASKS >> flag.code & 1) << _FLAG_BIT[f"is_{flag.value}"]).astype(np.uint16) for flag in _FLAGS]
+)
 
 HIDE_MASK = 1 << EventType.HIDE.code
 LIKED = frozenset(flag.value for flag in _POSITIVE)  # outcomes that count as likes
@@ -86,11 +90,9 @@ def steps_of(events: list[Event], durations: NDArray[np.int64], kinds: NDArray[n
         "completed": ratios >= 0.95, "watch_known": known, "duration_known": timed, "source_log": from_log,
         "is_product": kinds == _PRODUCT, "is_live": kinds == _LIVE,
     }  # fmt: skip
-    flags = np.zeros(count, np.uint16)
+    flags = _FLAGS_OF_MASK[masks & (len(_MASKS) - 1)]
     for name, values in named.items():
         flags |= values.astype(np.uint16) << np.uint16(_FLAG_BIT[name])
-    for flag in _FLAGS:
-        flags |= ((masks >> flag.code) & 1).astype(np.uint16) << np.uint16(_FLAG_BIT[f"is_{flag.value}"])
     return Steps(numbers, flags, ratios, masks, codes)
 
 

@@ -13,6 +13,7 @@ _WORD = 0xFFFFFFFFFFFFFFFF
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX2 = np.uint64(0x94D049BB133111EB)
+_S27, _S30, _S31 = np.uint64(27), np.uint64(30), np.uint64(31)
 
 
 @lru_cache(maxsize=1 << 17)
@@ -44,11 +45,14 @@ def mix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
     Source: Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators".
     """
-    with np.errstate(over="ignore"):
-        z = values * _GAMMA + _GAMMA
-        z = (z ^ (z >> np.uint64(30))) * _MIX1
-        z = (z ^ (z >> np.uint64(27))) * _MIX2
-    return z ^ (z >> np.uint64(31))
+    z = np.asarray(values * _GAMMA)  # products of arrays wrap around without a warning
+    z += _GAMMA
+    z ^= z >> _S30
+    z *= _MIX1
+    z ^= z >> _S27
+    z *= _MIX2
+    z ^= z >> _S31
+    return z
 
 
 def draws_at(seeds: NDArray[np.uint64], index: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -56,7 +56,7 @@ _BY_SURFACE = (
     ("surface", _LONG, 10.0), ("user_surface", _LONG, 3.0), ("item_surface", _LONG, 3.0),
     ("length_surface", _LONG, 10.0), ("tag_surface", _LONG, 10.0),
 )  # fmt: skip
-_EXTRA = 22
+_EXTRA = 27
 #: Precisions of additive effects, by the names of `_keys`.
 _EFFECTS = {
     "told": 0.01, "user": 1.6, "item": 5.0, "author": 20.0, "tag": 20.0, "length": 30.0, "user_length": 20.0,
@@ -98,16 +98,15 @@ class ViewModel:
         keys = self._keys(user, item, at_ms, surface)
         rates = [self.rates.logit(keys[name], at_ms, life, strength) for name, life, strength in _PLAIN]
         items, users = (self.rates.counts(keys[name], at_ms, _LONG)[1] for name in ("item", "user"))
-        today = self.rates.counts(keys["user_day"], at_ms, 24 * HOUR_MS)[1]
         last = [float(one) for one in (history.positive[-3:] if history else [])]
         gap = max(0.05, (at_ms - history.last_ms) / 1000.0) if history and history.items else 3e5
         hour = 2.0 * np.pi * (at_ms / (24.0 * HOUR_MS) % 1.0)
         prior = float(np.log(self.config.prior / (1.0 - self.config.prior)))
         extra = [
-            np.log1p(items), np.log1p(users), np.log1p(today), rates[0] + rates[1] - prior,
+            np.log1p(items), np.log1p(users), *self._busy(keys, at_ms), rates[0] + rates[1] - prior,
             self._mean(("item", item)), self._mean(("user", user)), *([0.35] * (3 - len(last)) + last),
             self._log_duration[item] if item < len(self._log_duration) else 0.0, np.log(min(gap, 3e5)),
-            self.last_ratio.get(user, 0.5) if gap < 900 else 0.5, np.sin(hour), *taste,
+            self.last_ratio.get(user, 0.5) if gap < 900 else 0.5, np.sin(hour), *taste, *_of_history(history),
             *self._before.get(user, self._nothing), self.effects["without_surface"].logit(keys),
         ]  # fmt: skip
         found = rates + extra
@@ -118,6 +117,12 @@ class ViewModel:
                 found += [self.rates.logit(keys[name], at_ms, life, strength) for name, life, strength in _BY_SURFACE]
             found += [*(float(surface == one) for one in SURFACES), self.effects["with_surface"].logit(keys)]
         return np.array(found, np.float32)
+
+    def _busy(self, keys: Mapping[str, Hashable], at_ms: float) -> list[float]:
+        """Return logarithms of the decayed exposures of the user (a day, an hour) and of the item (12 h, 3 days)."""
+        lives = {"user_day": 24, "user_hour": 1, "item_day": 12, "item_days": 72}
+        counts = [self.rates.counts(keys[name], at_ms, life * HOUR_MS)[1] for name, life in lives.items()]
+        return [float(one) for one in np.log1p(counts)]
 
     def logits(self, features: Floats) -> dict[str, float]:
         """Return the logits of a long view, with and without the surface."""
@@ -189,6 +194,13 @@ def _told(before: Before) -> tuple[float, ...]:
     shown = max(before.shown, before.liked)
     liked = np.log((before.liked + 0.6) / (shown - before.liked + 19.4))
     return float(np.log1p(before.shown)), float(np.log1p(before.older)), float(older), float(liked)
+
+
+def _of_history(history: History | None) -> tuple[float, float]:
+    """Return the share of long views among the last ten exposures, and how many are remembered, 1 for 25."""
+    if history is None or not history.items:
+        return 0.33, 0.0
+    return float(np.mean(history.positive[-10:])), min(len(history.items), 50) / 25
 
 
 def taste_scores(item: int, history: History | None, vectors: Floats, ease: Floats, view: float) -> tuple[float, ...]:

@@ -74,8 +74,9 @@ def test_viewers_answer_their_slates_and_every_event_is_one_that_a_client_could_
 
 
 def test_the_set_rate_is_kept(settings):
-    found, _ = run(settings, viewers=300, rate=500, videos=100, seconds=4)
-    assert 0.6 * 2000 < found["events"] < 1.05 * 2000  # never above; a busy machine may fall behind
+    found, _ = run(settings, viewers=300, rate=500, videos=100, seconds=8)
+    # Never above, but for some 90 answers that are owed at the end; a busy machine may fall behind.
+    assert 0.6 * 4000 < found["events"] < 1.05 * 4000
 
 
 def test_without_a_comparison_users_have_no_suffix_and_shares_are_not_claimed(settings):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from streams.core.content import VideoContent
+from streams.core.content import KEPT, VideoContent
 from streams.core.pool import FreshPool
 from streams.core.step import Partition
 from tests.fakes import FakeScorer, video
@@ -40,6 +40,12 @@ class Feeds:
         self.videos += 1
 
 
+def remembered(changes, cut):
+    """Return whether a look back to the first `cut` changes finds every video's content of then: `KEPT` are kept."""
+    later = [number for kind, number in changes[cut:] if kind == "content"]
+    return all(later.count(number) < KEPT for number in later)
+
+
 def new_feeds():
     return Feeds(FreshPool(64, 10**9, 1000))
 
@@ -47,6 +53,7 @@ def new_feeds():
 @settings(deadline=None, max_examples=150)
 @given(CHANGES, st.integers(0, 14), st.booleans())
 def test_a_look_back_shows_the_contents_of_then(changes, cut, encoded_before):
+    assume(remembered(changes, cut))
     then, now = new_feeds(), new_feeds()
     for change in changes[:cut]:
         then.take(*change)
@@ -66,10 +73,23 @@ def test_a_look_back_shows_the_contents_of_then(changes, cut, encoded_before):
     assert np.array_equal(now.pool.encoded(SCORER).vectors, again.pool.encoded(SCORER).vectors)
 
 
+def test_a_look_back_beyond_what_is_remembered_finds_the_video_without_content():
+    now = new_feeds()
+    now.take("video", 0)
+    for _ in range(KEPT + 1):
+        now.take("content", 0)
+    slot = now.pool.slot("v0")
+    for vectors, offset in ((KEPT + 1, KEPT), (2, 1), (1, None)):
+        with now.pool.as_of(now.videos, vectors):
+            (found,) = now.pool.contents([slot])
+            assert (found and found.videos_offset) == (None if offset is None else 7 * offset)
+
+
 @settings(deadline=None, max_examples=60)
 @given(histories(), CHANGES, st.lists(st.integers(1, 9), min_size=1, max_size=20))
 def test_events_applied_again_make_the_same_states(events, changes, cuts):
     """Batches with changes between them, then the same batches once every change has arrived."""
+    assume(remembered(changes, 0))
     feeds = new_feeds()
     for number in range(40):
         feeds.take("video", number)

@@ -84,8 +84,20 @@ class StateStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         if (path / DAMAGED).exists():
             raise self._damaged("as a read found")
+        self._db = self._opened(serving_options())
+        with self._reading():
+            self.meta = self._read_meta()
+            self._newest_offset = -1 if self.meta == Meta() else _UNKNOWN  # of all records held
+            self._gathered: dict[bytes, bytes | None] = {}
+            self.erased = self._read_marks()
+            self._new_marks = self.scrub_due = False
+            self._unscrubbed: set[bytes] = set()
+            self._marked = {b"u" + user for user in self._marks()}
+
+    def _opened(self, options: Any) -> Any:
+        path = self.path
         try:
-            self._db = rocksdb.DB(str(path), serving_options())
+            return rocksdb.DB(str(path), options)
         except rocksdb.errors.Error as error:
             if isinstance(error, rocksdb.errors.RocksIOError) and "lock" in str(error).lower():
                 raise StoreError(
@@ -96,14 +108,6 @@ class StateStore:
                     f"the disk under the state folder {path} is full: make room, then start again ({error})"
                 ) from None
             raise self._damaged(error) from None
-        with self._reading():
-            self.meta = self._read_meta()
-            self._newest_offset = -1 if self.meta == Meta() else _UNKNOWN  # of all records held
-            self._gathered: dict[bytes, bytes | None] = {}
-            self.erased = self._read_marks()
-            self._new_marks = self.scrub_due = False
-            self._unscrubbed: set[bytes] = set()
-            self._marked = {b"u" + user for user in self._marks()}
 
     def _damaged(self, why: object) -> DamagedStore:
         return DamagedStore(f"the state folder {self.path} is damaged, its states come back from the changelog: {why}")
@@ -245,7 +249,7 @@ class StateStore:
 
     def _reopen(self, options: Any) -> None:
         self._db.close()
-        self._db = rocksdb.DB(str(self.path), options)
+        self._db = self._opened(options)
 
     def keep(self, records: Mapping[bytes, bytes]) -> None:
         """Take records of the changelog that are neither states nor progress, as they are."""

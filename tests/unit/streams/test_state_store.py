@@ -191,3 +191,18 @@ def test_a_kill_while_a_store_is_filled_leaves_a_beginning_of_the_changelog_that
     assert store.meta.changelog_offset == 40_000
     assert [last_offset_of(found[user]) for user in users] == [1000 * min(39, at // 500) for at in range(500 * 41)]
     store.close()
+
+
+@pytest.mark.parametrize("again", [StateStore.fill, StateStore.renew])
+def test_a_full_disk_while_the_store_is_opened_anew_is_no_damage(tmp_path, monkeypatch, again):
+    store = StateStore(tmp_path / "p0")
+
+    def full(*_):
+        raise rocksdb.errors.RocksIOError("IO error: No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rocksdb, "DB", full)
+        with pytest.raises(StoreError, match="make room") as caught:
+            again(store)
+    assert not isinstance(caught.value, DamagedStore)
+    StateStore(tmp_path / "p0").close()

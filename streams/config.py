@@ -145,7 +145,7 @@ class Settings(BaseSettings):
         5_000, description="From so many videos on a pool of over 34,816 slots finds candidates by an index; 0: never."
     )
     index_probes: Annotated[int, Field(ge=1, le=4096)] = Field(
-        12, description="Cells of the index that a viewer's query looks into; more find more and take longer."
+        24, description="Cells of the index that a viewer's query looks into; more find more and take longer."
     )
     recent_events: Annotated[int, Field(ge=1, le=255)] = Field(
         20, description="Recent steps kept in a user's state; the trainer's windows are as long, though never below 32."

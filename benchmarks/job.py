@@ -4,7 +4,7 @@ For each event: decode it, advance the user's GRU by it (H=64), score 2,000 vide
 slate, one feedback record and the user's state. `Plain` does it an event at a time, for engines that hand over single
 events, or its slates by the batch, for those that have batches; it leaves out what Freshloop does besides
 (exploration, cap per author, seen videos, duplicates, impressions).
-Imported by the peers, so it needs NumPy and msgspec only.
+Imported by the peers, so it needs NumPy, Numba and msgspec only.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from model.config import ModelConfig
 from model.serving import NumpyScorer
 from model.weights import initial
 from streams.core.behaviour import label_of, mask_of, watch_ratio
+from streams.core.best import take_best
 from streams.core.events import Event, EventType, Feedback, Slate, Source, Video
 from streams.core.hashing import key64
 from streams.core.layout import StateShape, blank, fixed_size, row_type
 from streams.core.pool import FreshPool
 from streams.core.tiles import TILE
-from streams.core.top import candidates, in_order
 
 USERS, VIDEOS, AUTHORS, PARTITIONS = 5_000, 2_000, 500, 4
 HIDDEN, TOP, RECENT, SEEN = 64, 20, 20, 1024
@@ -41,6 +41,7 @@ _STEPS, _LAST_OFFSET, _LAST_MS = _AT["steps"], _AT["last_offset"], _AT["last_ste
 _COUNTS, _LONG = struct.Struct("<II"), struct.Struct("<q")
 _HALVES, _SHORT = struct.Struct("<3e"), struct.Struct("<H")
 _ONE = np.ones(1, np.float32)
+_NO_KINDS, _NO_THRESHOLD = np.zeros(0, np.int64), np.float32(-np.inf)
 
 decode_event = msgspec.msgpack.Decoder(Event).decode
 encode = msgspec.msgpack.Encoder().encode
@@ -129,15 +130,15 @@ class Plain:
         self._vectors = encoded.vectors
         self._keys = np.ascontiguousarray(encoded.keys[: self.pool.size])
         self._ids = self.pool.ids.tolist()
+        self._best = Best(self.pool.size)
         self._size = fixed_size(SHAPE)
         self._blank = np.array([blank(SHAPE)]).tobytes()[: self._size]
 
     def step(self, state: bytes | None, event: Event, offset: int, now_ms: int, slate_id: str) -> Output:
         """Return what an event makes, given the packed state of its user."""
         made = self.advance(state, event, offset, now_ms)
-        logits = self._keys @ self._query(made.hidden)
-        best = _best(logits)
-        slate = self._slate(event, offset, now_ms, slate_id, best, logits[best])
+        (best,), (logits,) = self._best.of((self._keys @ self._query(made.hidden))[None])
+        slate = self._slate(event, offset, now_ms, slate_id, best, logits)
         return Output(encode(slate), made.feedback, made.state)
 
     def advance(self, state: bytes | None, event: Event, offset: int, now_ms: int) -> Advanced:
@@ -167,10 +168,10 @@ class Plain:
         for start in range(0, len(waiting), TILE):
             some = waiting[start : start + TILE]
             queries = self.scorer.queries(np.array([one.hidden for one in some]))
-            found_slots, logits = in_order(candidates(queries @ self._keys.T, TOP), len(some))
+            found_slots, logits = self._best.of(queries @ self._keys.T)
             found += [
                 encode(self._slate(one.event, one.offset, one.now_ms, one.slate_id, best, scores))
-                for one, best, scores in zip(some, found_slots[:, :TOP], logits[:, :TOP], strict=True)
+                for one, best, scores in zip(some, found_slots, logits, strict=True)
             ]
         return found
 
@@ -232,10 +233,19 @@ def _behaviour(event: Event, duration_ms: int, gap_ms: int) -> tuple[float, ...]
     )  # fmt: skip
 
 
-def _best(logits: NDArray[Any]) -> NDArray[Any]:
-    """Return the 20 best of 2,000, best first: candidates above the 20th largest of 250 maxima, then sorted."""
-    maxima = logits.reshape(8, -1).max(axis=0)
-    maxima.partition(len(maxima) - TOP)
-    found = np.flatnonzero(logits >= maxima[len(maxima) - TOP])
-    order: NDArray[Any] = found[np.argsort(-logits[found], kind="stable")[:TOP]]
-    return order
+class Best:
+    """The best 20 videos of each row of logits, as a worker finds them, and nothing filtered."""
+
+    def __init__(self, count: int) -> None:
+        self._bits = np.full((TILE, (count + 7) // 8), 255, np.uint8)
+        self._authors, self._minimum = np.zeros(count, np.int64), np.full(TILE, TOP)
+
+    def of(self, logits: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return slots and logits [R, 20] of logits [R, N] of at most 64 rows, best first."""
+        rows = len(logits)
+        slots, values = np.empty((rows, TOP), np.int64), np.empty((rows, TOP), np.float32)
+        take_best(
+            logits, self._bits[:rows], self._authors, TOP, _NO_KINDS, _NO_KINDS, _NO_THRESHOLD, self._minimum[:rows],
+            slots, values, np.empty(rows, np.int64),
+        )  # fmt: skip
+        return slots, values

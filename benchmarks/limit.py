@@ -16,7 +16,7 @@ import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from numpy.typing import NDArray
 
-from benchmarks.job import HIDDEN, PARTITIONS, SHAPE, TOP, decode_event, make_pool, make_scorer, make_videos
+from benchmarks.job import HIDDEN, PARTITIONS, SHAPE, TOP, Best, decode_event, make_pool, make_scorer, make_videos
 from streams.core.behaviour import expand, log_gaps, steps_of
 from streams.core.layout import blank, fixed_size, row_type
 from streams.core.plan import Plan, waves_of
@@ -24,7 +24,6 @@ from streams.core.ranking import Ranked
 from streams.core.records import FeedbackRecords, slate_records
 from streams.core.slates import Order
 from streams.core.tiles import TILE, multiply
-from streams.core.top import candidates, in_order, joined
 from streams.publisher import BATCH_BYTES, fill
 
 Ints = NDArray[np.int64]
@@ -39,7 +38,7 @@ class Limit:
         self.rows: dict[bytes, int] = {}
         self.blank = blank(SHAPE)
         self.table = np.zeros(8192, row_type(SHAPE))
-        self.tile = np.empty((TILE, pool.size), np.float32)
+        self.tile, self.best = np.empty((TILE, pool.size), np.float32), Best(pool.size)
 
     def apply(self, records: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
         """Return slates, feedback and changelog records of a batch."""
@@ -89,16 +88,15 @@ class Limit:
         keys = self.pool.encoded(self.scorer).keys[: self.pool.size]
         padded = np.zeros((-(-len(queries) // TILE) * TILE, queries.shape[1]), np.float32)
         padded[: len(queries)] = queries
-        parts = []
-        for start in range(0, len(queries), TILE):
+        parts, rows = [], len(queries)
+        for start in range(0, rows, TILE):
             multiply(padded[start : start + TILE], keys.T, self.tile)
-            parts.append(candidates(self.tile[: len(queries) - start], TOP))
-        slots, logits = in_order(joined(parts, TILE), len(queries))
-        rows = len(queries)
+            parts.append(self.best.of(self.tile[: rows - start]))
+        slots, logits = (np.concatenate(some) for some in zip(*parts, strict=True))
         explored = np.zeros((rows, TOP), bool)
         explored[:, [3, 11]] = True  # so that the records are as long
         count, chance = np.full(rows, TOP), np.full(rows, 0.05, np.float32)
-        return Ranked(slots[:, :TOP], logits[:, :TOP], count, explored, chance)
+        return Ranked(slots, logits, count, explored, chance)
 
     def _changelog(self, keys: list[bytes], rows: Ints) -> list[tuple[bytes, bytes]]:
         users = dict(zip(keys, rows.tolist(), strict=True))

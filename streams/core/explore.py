@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from streams.core.hashing import draws, draws_at, uniforms
 from streams.core.logits import Logits
 from streams.core.ports import Floats
+from streams.core.positions import TRIES
 from streams.core.tiles import TILE
 
 Allowed = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]  # rows [M], slots [M]
 Usable = Callable[[NDArray[np.int64]], NDArray[np.bool_]]  # rows [R] to [R, N]
-TRIES = 16  # draws for one position; when all fall on what is taken or not allowed, the position is not explored
 _FIRST = 3  # of them made for every position; the rest only where these failed
 _AT_ONCE = 1 << 22  # chances that are held at once
 

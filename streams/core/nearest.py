@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.best import MARGIN
+from streams.core.explore import explore
 from streams.core.lifts import Lifted, Lifts
 from streams.core.logits import Logits, Products
 from streams.core.pool import FreshPool
 from streams.core.ports import Index
 from streams.core.quotas import searched_by_kind, with_least
 from streams.core.ranking import (
-    MARGIN,
     Bools,
     Ints,
     Policy,
@@ -24,7 +25,7 @@ from streams.core.ranking import (
     admitted,
     compact,
     rank_tiles,
-    with_exploration,
+    with_drawn,
 )
 from streams.core.seen import SeenKeys
 from streams.core.top import Candidates, in_order
@@ -106,7 +107,9 @@ def rank_nearest(
         best, values = with_least(best, values, authors, kinds, policy.author_cap, policy.quotas, search)
         filled = (best >= 0).sum(axis=1)
     free = eligible.count()
-    return with_exploration(best, values, filled, free, logits, size, eligible.at, policy, minimum, seeds, kinds)
+    length = np.minimum(policy.size, np.maximum(filled, np.minimum(minimum, free)))
+    drawn = explore(best, length, size, eligible.at, policy.exploration, seeds)
+    return with_drawn(best, values, filled, drawn, policy.chance(free - filled), logits, policy, kinds)
 
 
 def _found(logits: Logits, slots: Ints, rows: Ints, eligible: Eligible) -> Candidates:

@@ -9,18 +9,18 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.best import take_best
 from streams.core.equals import nth_of_equals
-from streams.core.explore import Allowed, Usable, explore, explore_by_score
+from streams.core.explore import explore_by_score
 from streams.core.logits import Given, Logits
 from streams.core.ports import Floats
+from streams.core.positions import draw, put_together
 from streams.core.quotas import Quotas, searched_by_kind, with_least, with_room, within
 from streams.core.tiles import TILE
-from streams.core.top import Candidates, candidates, in_order, joined
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-_PROBE, _OFTEN = 128, 0.1  # rows that show whether what is not allowed is often among the best
-MARGIN = 12  # candidates beyond K, for the author cap; where they do not suffice more are taken
+_NONE = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class Policy:
         """The threshold as a logit."""
         p = min(max(self.threshold, 1e-6), 1 - 1e-6)
         return log(p / (1 - p))
+
+    def chance(self, others: Ints) -> Floats:
+        """Return the propensity [B] of each explored position, drawn uniformly of so many videos [B]."""
+        return (self.exploration / np.maximum(others, 1)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,7 @@ def rank_tiles(
       minimum: [B] of each row, in place of the policy's.
     """
     kinds = kinds if count else None  # no kind is short of anything in an empty pool
+    bits = np.ascontiguousarray(bits)
     best, values, filled = _bests(logits, count, bits, authors, policy, minimum, kinds)
     free = np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
 
@@ -161,7 +166,14 @@ def rank_tiles(
         search = searched_by_kind(logits, kinds, some, allowed)
         best, values = with_least(best, values, authors, kinds, policy.author_cap, policy.quotas, search)
         filled = (best >= 0).sum(axis=1)
-    return with_exploration(best, values, filled, free, logits, count, allowed, policy, minimum, seeds, kinds, usable)
+    length = np.minimum(policy.size, np.maximum(filled, np.minimum(minimum, free)))
+    share = policy.exploration if count else 0.0
+    if policy.temperature:
+        drawn, chance = explore_by_score(logits, length, policy.size, usable, share, policy.temperature, seeds)
+        best, values, filled = _without(best, values, filled, drawn.max(axis=1, initial=-1))
+    else:
+        drawn, chance = draw(best, length, count, bits, share, seeds), policy.chance(free - filled)
+    return with_drawn(best, values, filled, drawn, chance, logits, policy, kinds)
 
 
 def _bests(
@@ -173,37 +185,23 @@ def _bests(
     minimum: Ints,
     kinds: Ints | None,
 ) -> tuple[Ints, Floats, Ints]:
-    """Return slots [B, K], logits [B, K] and how many of each row are filled.
-
-    What is not allowed is seldom among the best, so it is first left in and taken out of the candidates afterwards;
-    rows that this leaves short are done again without it, with ever more candidates. A batch in which that happens
-    often is done without it at once. The result is the same on each way.
-    """
+    """Return slots [B, K], logits [B, K] and how many of each row are filled."""
     rows = len(bits)
     best = np.full((rows, policy.size), -1, np.int64)
     values = np.full((rows, policy.size), -np.inf, np.float32)
     filled = np.zeros(rows, np.int64)
-
-    def short_of(some: Ints, wanted: int, masked: bool) -> Ints:
-        """Fill rows; return those for which `wanted` candidates were too few."""
-        found = _candidates(logits, some, bits, count, wanted, masked)
-        slots, logit = in_order(found, len(some))
-        good = admitted(slots, authors, policy, kinds)
-        best[some], values[some], filled[some] = compact(slots, logit, good, policy, minimum[some])
-        left: Ints = some[~found.whole & (good.sum(axis=1) < policy.size)]
-        return left
-
-    if not rows or not count:
-        return best, values, filled
-    every, wanted = np.arange(rows), min(count, policy.size + MARGIN)
-    probe, rest = every[:_PROBE], every[_PROBE:]
-    short = short_of(probe, wanted, masked=False)
-    seldom = len(short) <= _OFTEN * len(probe)
-    again = [short, short_of(rest, wanted, masked=False) if seldom and len(rest) else rest]
-    todo = np.concatenate(again)
-    while len(todo):
-        todo = short_of(todo, wanted, masked=True)
-        wanted = min(count, 4 * wanted)
+    of_kind, most = _NONE, _NONE
+    if policy.quotas is not None and kinds is not None:
+        of_kind, most = kinds, np.array(policy.quotas.most)
+    authors, of_kind, minimum = (np.ascontiguousarray(one, np.int64) for one in (authors, of_kind, minimum))
+    every = np.arange(rows)
+    for start in range(0, rows if count else 0, TILE):
+        some = slice(start, start + TILE)
+        tile = np.ascontiguousarray(logits.tile(every[some]))
+        take_best(
+            tile, bits[some], authors, policy.author_cap, of_kind, most, np.float32(policy.logit), minimum[some],
+            best[some], values[some], filled[some],
+        )  # fmt: skip
     return best, values, filled
 
 
@@ -211,27 +209,6 @@ def is_set(bits: NDArray[np.uint8], rows: Ints, places: Ints) -> Bools:
     """Return the bits [M] of rows [M] at places [M], little bit first."""
     found: Bools = ((bits[rows, places >> 3] >> (places & 7).astype(np.uint8)) & 1).astype(bool)
     return found
-
-
-def _candidates(
-    logits: Logits, rows: Ints, bits: NDArray[np.uint8], count: int, wanted: int, masked: bool
-) -> Candidates:
-    """Return candidates of rows that are allowed and finite; with `masked`, nothing else can push them out."""
-    parts = []
-    for start in range(0, len(rows), TILE):
-        some = rows[start : start + TILE]
-        tile = logits.tile(some)
-        if masked:
-            forbidden = np.unpackbits(~bits[some], axis=1, count=count, bitorder="little").view(bool)
-            np.putmask(tile, forbidden, -np.inf)
-            if not tile.max(initial=-np.inf) < np.inf:  # also where it is not a number
-                np.copyto(tile, -np.inf, where=~(np.abs(tile) < np.inf))
-        parts.append(candidates(tile, wanted))
-    found = joined(parts, TILE)
-    if masked:
-        return found
-    keep = np.flatnonzero(is_set(bits, rows[found.rows], found.slots) & (found.logits < np.inf))
-    return Candidates(found.rows[keep], found.slots[keep], found.logits[keep], found.whole)
 
 
 def admitted(slots: Ints, authors: Ints, policy: Policy, kinds: Ints | None = None) -> Bools:
@@ -265,54 +242,24 @@ def compact(slots: Ints, values: Floats, good: Bools, policy: Policy, minimum: I
     return best, kept, filled
 
 
-def with_exploration(
+def with_drawn(
     best: Ints,
     values: Floats,
     filled: Ints,
-    free: Ints,
+    drawn: Ints,
+    chance: Floats,
     source: Logits,
-    count: int,
-    allowed: Allowed,
     policy: Policy,
-    minimum: Ints,
-    seeds: NDArray[np.uint64],
     kinds: Ints | None = None,
-    usable: Usable | None = None,
 ) -> Ranked:
-    """Give positions to drawn videos; the best move down and drop out beyond K.
-
-    Args:
-      usable: as `allowed`, for whole rows; needed where what is drawn depends on the scores.
-    """
-    length = np.minimum(policy.size, np.maximum(filled, np.minimum(minimum, free)))
-    if policy.temperature:
-        assert usable is not None
-        share = policy.exploration if count else 0.0
-        drawn, chance = explore_by_score(source, length, policy.size, usable, share, policy.temperature, seeds)
-        best, values, filled = _without(best, values, filled, drawn.max(axis=1, initial=-1))
-    else:
-        drawn = explore(best, length, count, allowed, policy.exploration, seeds)
-        chance = (policy.exploration / np.maximum(free - filled, 1)).astype(np.float32)
+    """Return slates with what was drawn [B, K] in its positions; the best move down and drop out beyond K."""
     if policy.quotas is not None and kinds is not None:
         best, values, filled, drawn = with_room(best, values, drawn, kinds, policy.quotas)
-    explored = drawn >= 0
-    if not explored.any():
-        return Ranked(best, values, filled, explored, chance)
-    index = np.arange(policy.size) - np.cumsum(explored, axis=1)  # how many of the best stand before
-    from_best = ~explored & (index < filled[:, None])
-    index = np.maximum(index, 0)
-    slots = np.where(explored, drawn, np.where(from_best, np.take_along_axis(best, index, axis=1), -1))
-    logits = np.where(from_best, np.take_along_axis(values, index, axis=1), np.float32(-np.inf))
+    slots, logits, explored, count = put_together(best, values, filled, drawn)
     rows, positions = np.nonzero(explored)
-    logits[rows, positions] = source.at(rows, slots[rows, positions])
-    taken = slots >= 0
-    total = taken.sum(axis=1)
-    holes = np.flatnonzero((taken != (np.arange(policy.size) < total[:, None])).any(axis=1))
-    if len(holes):  # fewer videos than positions: close up
-        order = np.argsort(~taken[holes], axis=1, kind="stable")
-        for column in (slots, logits, explored):
-            column[holes] = np.take_along_axis(column[holes], order, axis=1)
-    return Ranked(slots, logits, total, explored, chance)
+    if len(rows):
+        logits[rows, positions] = source.at(rows, slots[rows, positions])
+    return Ranked(slots, logits, count, explored, chance)
 
 
 def _without(best: Ints, values: Floats, filled: Ints, drawn: Ints) -> tuple[Ints, Floats, Ints]:

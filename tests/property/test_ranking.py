@@ -6,9 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.explore import TRIES, explore
+from streams.core.explore import explore
 from streams.core.hashing import draws, event_keys, seeds_of, uniforms
 from streams.core.logits import Drawn, Products, Same, Stacked
+from streams.core.positions import TRIES, draw
 from streams.core.ranking import Policy, rank, rank_tiles
 
 
@@ -116,8 +117,11 @@ def test_positions_are_filled_as_if_one_after_the_other(seed, count):
     best[:, :2] = rng.integers(0, count, (rows, 2))
     allowed = rng.random((rows, count)) < 0.8
     seeds = seeds_of(2, np.arange(rows))
-    drawn = explore(best, np.full(rows, size), count, lambda at, slots: allowed[at, slots], 0.6, seeds)
-    flags = uniforms(draws(seeds, size)) < 0.6
+    length = rng.integers(0, size + 1, rows)
+    drawn = explore(best, length, count, lambda at, slots: allowed[at, slots], 0.6, seeds)
+    bits = np.packbits(allowed, axis=1, bitorder="little")
+    np.testing.assert_array_equal(draw(best, length, count, bits, 0.6, seeds), drawn)
+    flags = (uniforms(draws(seeds, size)) < 0.6) & (np.arange(size) < length[:, None])
     words = draws(seeds, size * (1 + TRIES))
     for row in range(rows):
         taken = set(best[row].tolist())

@@ -1,0 +1,31 @@
+"""Functions over arrays, compiled by Numba when their module is loaded and kept on disk where that is possible.
+
+What is compiled here compares, counts and mixes integers; sums of floats stay with NumPy, so that no bit depends on the
+processor that it was compiled for. Kept code is found again by the source file and the processor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from numba import njit
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(signature: str) -> Callable[[Function], Function]:
+    """Return what compiles a function for arguments of these types; it runs without the interpreter lock."""
+
+    def compile_(function: Function) -> Function:
+        try:
+            return cast(Function, njit(signature, cache=True, nogil=True)(function))
+        except RuntimeError:  # neither the source's folder nor the user's cache can be written
+            return cast(Function, njit(signature, nogil=True)(function))
+
+    return compile_
+
+
+def part(function: Function) -> Function:
+    """Return a function that is compiled as part of each that calls it."""
+    return cast(Function, njit(nogil=True)(function))

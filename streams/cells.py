@@ -1,4 +1,4 @@
-"""The index of a large pool: FAISS's inverted file of cells, laid out for the queries that a version makes.
+"""The index of a large pool: an inverted file whose cells FAISS cuts, laid out for the queries that a version makes.
 
 Plain cells are cut by distance between keys, most of which no query tells apart. So keys are first mapped to where
 their distance is the expected difference of their logits: with M the second moment of the queries and M = U S² Uᵀ, a
@@ -8,13 +8,13 @@ Which cells a query looks into, and what it finds there, depends on nothing besi
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.members import LANES, Members
 from streams.core.pool import Indexing
 from streams.core.ports import Floats
+from streams.core.scan import nearest
 from streams.core.tiles import product
 
 Ints = NDArray[np.int64]
@@ -35,56 +35,43 @@ class CellIndex:
     """
 
     def __init__(self, expected: Floats, slots: Ints, keys: Floats, probes: int) -> None:
-        import faiss  # here, since it takes a third of a second, and few pools are large
-
-        self._faiss: Any = faiss
-        faiss.omp_set_num_threads(1)
         self._mean: Floats = keys.mean(axis=0, dtype=np.float64).astype(np.float32)
         self._of_keys, self._of_queries = _directions(expected, keys - self._mean)
         placed = self._placed(keys)
         depth, count = placed.shape[1], max(1, min(len(keys) // 8, 1 << round(np.log2(2 * np.sqrt(len(keys))))))
-        self._centres = _centres(self._faiss, placed, count)
+        self._centres = _centres(placed, count)
         self._halves: Floats = np.float32(-0.5) * (self._centres**2).sum(axis=1)
         cells = self._cells(placed)
         self._middles, self._spreads = _moments(placed, cells, self._centres)
         self._probes = min(probes, count)
-        self._lists = self._faiss.IndexIVFFlat(self._faiss.IndexFlatIP(depth), depth, count, faiss.METRIC_INNER_PRODUCT)
-        self._lists.quantizer.add(self._centres)
-        self._lists.is_trained = True
-        self._lists.set_direct_map_type(self._faiss.DirectMap.Hashtable)
-        self._held: set[int] = set()
-        self._add(slots, placed, cells)
+        self._members = Members(count, depth)
+        self._members.put(slots, placed, cells)
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._members)
 
     def put(self, slots: Ints, keys: Floats) -> None:
         """Add keys [n, D] of distinct slots [n], or replace them."""
         self.drop(slots)
         placed = self._placed(keys)
-        self._add(slots, placed, self._cells(placed))
+        self._members.put(slots, placed, self._cells(placed))
 
     def drop(self, slots: Ints) -> None:
         """Take out distinct slots [n]; those that are not there do not matter."""
-        there = np.array([slot for slot in slots.tolist() if slot in self._held], np.int64)
-        if len(there):
-            self._lists.remove_ids(there)
-            self._held.difference_update(there.tolist())
+        self._members.drop(slots)
 
     def search(self, queries: Floats, wanted: int) -> Ints:
-        """Return slots [B, wanted] with about the largest products with queries [B, D]; -1 fills up."""
+        """Return slots [B, wanted] with about the largest products with queries [B, D], best first; -1 fills up."""
         asked = product(queries, self._of_queries.T)
         probes = min(len(self._centres), self._probes * -(-wanted // _CANDIDATES))
         # A cell promises its mean and, by the spread of its members, what the best of them may have beyond.
-        promise = product(asked, self._middles)
-        promise += np.sqrt(product(asked * asked, self._spreads))
-        last = promise.shape[1] - probes
-        cells = (
-            np.argpartition(promise, last, axis=1)[:, last:] if last else np.tile(np.arange(probes), (len(asked), 1))
-        )
-        self._lists.nprobe = probes
-        _, found = self._lists.search_preassigned(asked, wanted, cells, np.zeros(cells.shape, np.float32))
-        return np.asarray(found, np.int64)
+        promises = product(asked, self._middles)
+        promises += np.sqrt(product(asked * asked, self._spreads))
+        short = -promises.shape[1] % LANES
+        if short:
+            promises = np.pad(promises, ((0, 0), (0, short)), constant_values=-np.inf)
+        held = self._members
+        return nearest(asked, promises, probes, held.blocks, held.ids, held.table, held.counts, wanted)
 
     def _placed(self, keys: Floats) -> Floats:
         return product(keys - self._mean, self._of_keys.T)
@@ -98,14 +85,6 @@ class CellIndex:
             cells[start : start + 4096] = some.argmax(axis=1)
         return cells
 
-    def _add(self, slots: Ints, placed: Floats, cells: Ints) -> None:
-        if not len(slots):
-            return
-        pointer = self._faiss.swig_ptr
-        columns = [np.ascontiguousarray(column) for column in (placed, slots, cells)]  # held until the call is over
-        self._lists.add_core(len(slots), *map(pointer, columns))
-        self._held.update(slots.tolist())
-
 
 def indexing(start: int, probes: int) -> Indexing | None:
     """Return what a pool needs to have such an index from `start` videos on; None for 0: no index."""
@@ -116,8 +95,11 @@ def indexing(start: int, probes: int) -> Indexing | None:
     return Indexing(start, make) if start else None
 
 
-def _centres(faiss: Any, placed: Floats, count: int) -> Floats:
+def _centres(placed: Floats, count: int) -> Floats:
     """Return the centres [count, depth] of cells of keys [n, depth]."""
+    import faiss  # here, since it takes a third of a second, and few pools are large
+
+    faiss.omp_set_num_threads(1)
     depth = placed.shape[1]
     means = faiss.Kmeans(
         depth, count, niter=_ROUNDS, max_points_per_centroid=_SAMPLE, min_points_per_centroid=1, seed=_SEED
@@ -136,8 +118,8 @@ def _directions(expected: Floats, centred: Floats) -> tuple[Floats, Floats]:
     there = axes * scales
     variances, turn = np.linalg.eigh(there.T @ (known.T @ known / len(known)) @ there)
     turn, explained = turn[:, ::-1], np.cumsum(variances[::-1]) / max(variances.sum(), 1e-12)
-    depth = min(size, _STEP * (1 + int(np.searchsorted(explained, _KEPT)) // _STEP))
-    kept = turn[:, :depth]
+    depth = _STEP * (1 + int(np.searchsorted(explained, _KEPT)) // _STEP)
+    kept = np.pad(turn, ((0, 0), (0, max(0, depth - size))))[:, :depth]
     return np.ascontiguousarray(there @ kept, np.float32), np.ascontiguousarray(axes / scales @ kept, np.float32)
 
 

@@ -23,6 +23,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
       head: `interaction`, whose order is personal, or `concat`, as published.
       hidden_size, embedding_size, category_size: H, E and Cf.
       seed: of version 0; it changes no shape.
+      memory: whether the last E of the H hidden units are a memory (`model.memory`) and no units of the GRU. Versions
+        with and without one serve beside each other.
       media: content vectors that the video tower sees; versions with others, or none, serve beside each other.
     """
 
@@ -31,6 +33,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     embedding_size: int = 32
     category_size: int = 32
     seed: int = 1
+    memory: bool = False
     media: tuple[Modality, ...] = ()
 
     def __post_init__(self) -> None:
@@ -39,10 +42,18 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("hidden_size", "embedding_size", "category_size"):
             if not 1 <= getattr(self, name) <= MAX_SIZE:
                 raise ValueError(f"{name} must be from 1 to {MAX_SIZE}, not {getattr(self, name)}")
+        if self.memory and self.hidden_size <= self.embedding_size:
+            wanted = f"beyond {self.embedding_size}, the units of the memory"
+            raise ValueError(f"hidden_size must be {wanted}, not {self.hidden_size}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, but is {self.seed}")
         if self.media != tuple(name for name in MODALITIES if name in self.media):
             raise ValueError(f"media must be some of {', '.join(MODALITIES)} in this order, not {self.media!r}")
+
+    @property
+    def recurrent_size(self) -> int:
+        """Units of the GRU: the first of the hidden ones."""
+        return self.hidden_size - self.embedding_size if self.memory else self.hidden_size
 
     @property
     def content_size(self) -> int:
@@ -76,5 +87,6 @@ def model_config(settings: Settings) -> ModelConfig:
         hidden_size=settings.hidden_size,
         embedding_size=settings.embedding_size,
         seed=settings.model_seed,
+        memory=settings.taste_memory and settings.hidden_size > settings.embedding_size,
         media=tuple(name for name in MODALITIES if name in settings.media_inputs.split(",")),
     )

@@ -24,7 +24,8 @@ from model.features import VIDEO
 from model.first import Profiles
 from model.group import Group
 from model.net_options import NetOptions
-from model.nets import Net, Placed, Tensor
+from model.nets import Net, Tensor
+from model.placed import Placed
 from model.tables import Places
 from model.train import RoundAbandoned
 from streams.core.ports import Floats

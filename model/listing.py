@@ -125,6 +125,7 @@ def details(registry: Registry, number: int, frozen_after: int) -> Table:
     found, config = manifest.evaluation, manifest.config
     offsets = sorted(manifest.trained_through_offsets.items())
     size = f"{manifest.bytes:,} bytes of {manifest.form} in {manifest.chunks} chunks, SHA-256 {manifest.sha256}"
+    sizes = f"{config.head}, H={config.hidden_size}, E={config.embedding_size}, Cf={config.category_size}"
     interval, privacy = found.interval, manifest.privacy
     rows = [
         ("version", f"{number} of {registry.name}"),
@@ -132,7 +133,7 @@ def details(registry: Registry, number: int, frozen_after: int) -> Table:
         ("made", when(manifest) if number else "from the seed"),
         ("state", state(registry, number, frozen_after)),
         ("cannot serve", why_not(registry, number) or ""),
-        ("form", f"{config.head}, H={config.hidden_size}, E={config.embedding_size}, Cf={config.category_size}"),
+        ("form", f"{sizes}, {config.embedding_size} of H a memory" if config.memory else sizes),
         ("weights", size if manifest.chunks else ""),
         ("learned from", f"{manifest.trained_through:,} feedback records"),
         ("next offsets", ", ".join(f"{partition}: {at:,}" for partition, at in offsets)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,27 +19,18 @@ from model.batches import Batch, BatchShape, empty
 from model.bounding import Inputs, Passed, quick_norms, shares, window_norms
 from model.catalogue import Catalogue
 from model.config import ModelConfig
-from model.first import Profiles
+from model.memories import memories
 from model.modalities import inputs
 from model.net_options import NetOptions
+from model.placed import Placed
 from model.recurrence import unroll
 from model.standard import MEASURED, STANDARD, moved, standard_of
-from model.tables import BETA1, BETA2, EPSILON, Places, Table
+from model.tables import BETA1, BETA2, EPSILON, Table
 from model.title import TEXT
 from model.weights import OPTIONAL, Weights, optional_table
 from streams.core.ports import Floats
 
 Tensor = Any  # TensorFlow ships no types
-
-
-class Placed(NamedTuple):
-    """A batch with its rows in the tables, what of its videos is `kept` [U, 1] by dropout, and its `media` [U, M]."""
-
-    batch: Batch
-    videos: Places
-    profiles: Profiles
-    kept: Floats
-    media: Floats
 
 
 class Net:
@@ -256,8 +247,10 @@ class Net:
     ) -> Tensor:  # fmt: skip
         """Return logits [N] of `content`, `residuals`, `media` [U, ...], `start` [B, H], and the arrays of a batch."""
         vectors = self._vectors(content, residuals, media)
-        projected = self._projected(tf.gather(vectors, step_video), behaviour)
-        read = tf.gather_nd(self._hidden(projected, tf.zeros_like(projected), start), tf.stack([time, row], axis=1))
+        stepped = tf.gather(vectors, step_video)
+        projected = self._projected(stepped, behaviour)
+        hidden = self._hidden(projected, tf.zeros_like(projected), start[:, : self.config.recurrent_size])
+        read = self._read(hidden, stepped, behaviour, start, tf.stack([time, row], axis=1))
         return self._judged(tf.tanh(self._user(read)), tf.gather(vectors, video), self._biases(residuals, video))
 
     def _vectors(self, content: Tensor, residuals: Tensor, media: Tensor) -> Tensor:
@@ -281,6 +274,17 @@ class Net:
     def _hidden(self, projected: Tensor, tap: Tensor, start: Tensor) -> Tensor:
         """Return hidden states [T+1, B, H], from the tanh of `start` [B, H] on."""
         return unroll(projected, tap, tf.tanh(start), self._dense["gru.recurrent"], self._dense["gru.bias"][1])
+
+    def _read(self, hidden: Tensor, stepped: Tensor, behaviour: Tensor, start: Tensor, at: Tensor) -> Tensor:
+        """Return whole states [N, H] at places [N, 2]: the GRU's part of `hidden` [T+1, B, .], and the memory."""
+        read = tf.gather_nd(hidden, at)
+        if not self.config.memory:
+            return read
+        nobody = tf.tanh(self._dense["user.bias"])[None]
+        flat = self._judged(nobody, tf.reshape(stepped, [-1, self.config.embedding_size]), 0.0)
+        expected = tf.reshape(flat, stepped.shape[:2])
+        first = tf.tanh(start[:, self.config.recurrent_size :])
+        return tf.concat([read, tf.gather_nd(memories(stepped, behaviour, expected, first), at)], axis=1)
 
     def _products(self, hidden: Tensor) -> Tensor:
         """Return hidden states [T, B, H] times the recurrent kernel, with its bias: [T, B, 3H]."""
@@ -313,8 +317,8 @@ class Net:
             projected = self._projected(stepped, behaviour)
             tap = tf.zeros_like(projected)
             tape.watch([tap, start])
-            states = self._hidden(projected, tap, start)
-            read = tf.gather_nd(states, tf.stack([time, row], axis=1))
+            states = self._hidden(projected, tap, start[:, : self.config.recurrent_size])
+            read = self._read(states, stepped, behaviour, start, tf.stack([time, row], axis=1))
             raw = self._user(read)
             users, biases = tf.tanh(raw), self._biases(residuals, video)
             logits = self._judged(users, shown, biases)

@@ -31,7 +31,7 @@ MEDIA = 1.0  # gain from each content vector, which is of length 1, to the video
 
 def with_prior(weights: dict[str, Floats], config: ModelConfig) -> None:
     """Turn randomly drawn weights into the prior, in place. Shapes are those of `model.weights.specs`."""
-    size = min(config.embedding_size, config.hidden_size // 2)
+    size = min(config.embedding_size, config.recurrent_size // 2)
     liked, shown = np.arange(size), size + np.arange(size)
     _content(weights["video.kernel"], config)
     if config.media:
@@ -39,11 +39,16 @@ def with_prior(weights: dict[str, Floats], config: ModelConfig) -> None:
     _averages(weights, config, liked, shown)
     users = weights["user.kernel"]
     users *= NOISE
-    users[liked, liked] += 1.0
-    users[shown, liked] -= 1.0
+    if config.memory:
+        every = np.arange(config.embedding_size)
+        users[config.recurrent_size + every, every] += 1.0
+    else:
+        users[liked, liked] += 1.0
+        users[shown, liked] -= 1.0
     if "head.interaction" in weights:
         weights["head.interaction"] *= NOISE
-        weights["head.interaction"][liked, liked] += SIMILARITY
+        read = np.arange(config.embedding_size) if config.memory else liked
+        weights["head.interaction"][read, read] += SIMILARITY
 
 
 def _content(kernel: Floats, config: ModelConfig) -> None:
@@ -71,7 +76,7 @@ def _orthonormal(random: Floats) -> Floats:
 
 def _averages(weights: dict[str, Floats], config: ModelConfig, liked: Units, shown: Units) -> None:
     """Make the units `liked` and `shown` of the GRU moving averages of the video vector."""
-    hidden, embedding = config.hidden_size, config.embedding_size
+    hidden, embedding = config.recurrent_size, config.embedding_size
     kernel, bias = weights["gru.kernel"], weights["gru.bias"]
     kernel *= NOISE
     weights["gru.recurrent"] *= NOISE

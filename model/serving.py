@@ -13,6 +13,7 @@ from model.features import content, features, residuals
 from model.first import first_hidden
 from model.gru import dense, gru_step
 from model.heads import make_head
+from model.memory import expected, remember
 from model.modalities import inputs, unpacked
 from model.terms import terms
 from model.title import has_rows
@@ -35,6 +36,7 @@ class NumpyScorer:
         self.hidden_size, self.embedding_size = config.hidden_size, config.embedding_size
         self._weights = weights
         self._head = make_head(weights)
+        self._units, self._nobody = config.recurrent_size, expected(weights)
         self._media = config.media
         kernels = [weights["video.kernel"], *([weights["media.kernel"]] if config.media else [])]
         self._kernel = np.concatenate(kernels)
@@ -65,9 +67,13 @@ class NumpyScorer:
 
     def step(self, hidden: Floats, vectors: Floats, behaviour: Floats) -> Floats:
         """Advance hidden [B, H] by one event each: video vectors [B, E] and behaviour [B, F]; returns [B, H]."""
-        weights = self._weights
+        weights, units = self._weights, self._units
         inputs = np.concatenate([vectors, behaviour], axis=1)
-        return gru_step(hidden, inputs, weights["gru.kernel"], weights["gru.recurrent"], weights["gru.bias"])
+        kernels = weights["gru.kernel"], weights["gru.recurrent"], weights["gru.bias"]
+        advanced = gru_step(hidden[:, :units], inputs, *kernels)
+        if units == self.hidden_size:
+            return advanced
+        return np.concatenate([advanced, remember(hidden[:, units:], vectors, behaviour, self._nobody)], axis=1)
 
     def first(self, profiles: Sequence[Sequence[int]]) -> Floats:
         """Return the hidden states [B, H] that users with these profile keys begin with."""

@@ -57,13 +57,13 @@ def specs(config: ModelConfig) -> dict[str, Spec]:
 
     Axes: H hidden, E embedding, C content, M media, Cf category. The GRU is laid out as Keras
     `GRU(reset_after=True)`: gates in the order update, reset, candidate; `gru.bias` holds the input bias and the
-    recurrent bias.
+    recurrent bias. With a memory, the GRU has the first H - E of the hidden units.
     """
-    h, e = config.hidden_size, config.embedding_size
+    h, e, units = config.hidden_size, config.embedding_size, config.recurrent_size
     found = {
-        "gru.kernel": Spec((config.input_size, 3 * h), "glorot"),
-        "gru.recurrent": Spec((h, 3 * h), "orthogonal"),
-        "gru.bias": Spec((2, 3 * h)),
+        "gru.kernel": Spec((config.input_size, 3 * units), "glorot"),
+        "gru.recurrent": Spec((units, 3 * units), "orthogonal"),
+        "gru.bias": Spec((2, 3 * units)),
         "user.kernel": Spec((h, e), "glorot"),
         "user.bias": Spec((e,)),
         "video.kernel": Spec((config.content_size, e), "glorot"),
@@ -105,9 +105,21 @@ def initial(config: ModelConfig) -> Weights:
 
 
 def fitted(weights: Weights, config: ModelConfig, wanted: ModelConfig) -> Weights:
-    """Return weights of `config` with the media inputs of `wanted`; what is new says nothing yet."""
-    if config.media == wanted.media:
-        return weights
+    """Return weights of `config` with the media inputs and the memory of `wanted`.
+
+    New media inputs say nothing yet. Where one has a memory and the other none, what is known of videos stays, and what
+    makes a user of them begins as in version 0.
+    """
+    found = weights if config.media == wanted.media else _seeing(weights, config, wanted)
+    if config.memory == wanted.memory:
+        return found
+    begun = initial(wanted)
+    videos = {name: value for name, value in found.items() if _table(name) != "profile"}
+    return videos | {name: begun[name] for name in ("gru.kernel", "gru.recurrent", "gru.bias", "user.kernel")}
+
+
+def _seeing(weights: Weights, config: ModelConfig, wanted: ModelConfig) -> Weights:
+    """Return weights of `config` with the media inputs of `wanted`."""
     found = {name: value for name, value in weights.items() if name != "media.kernel"}
     if wanted.media:
         kernel = np.zeros((wanted.media_size, wanted.embedding_size), np.float32)

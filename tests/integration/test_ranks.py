@@ -223,9 +223,10 @@ class Replayed:
 
 
 @pytest.mark.training
-def test_learning_in_lockstep_through_kafka_ranks_as_the_evaluation_does(broker, make_settings, tmp_path):
+@pytest.mark.parametrize("memory", [False, True])
+def test_learning_in_lockstep_through_kafka_ranks_as_the_evaluation_does(broker, make_settings, tmp_path, memory):
     quiet_tensorflow(threads=1)
-    settings = make_settings(**EVERYTHING)
+    settings = make_settings(**EVERYTHING, taste_memory=memory)
     data, log, videos = small_log(tmp_path, 1600)
     durations = data.content.duration_ms
     model = Learning(settings, videos, durations)

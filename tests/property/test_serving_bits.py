@@ -12,6 +12,8 @@ from tests.versions import clip, grown
 
 CONFIGS = [
     ModelConfig(hidden_size=64, embedding_size=32, category_size=16),
+    ModelConfig(hidden_size=64, embedding_size=32, category_size=16, memory=True),
+    ModelConfig(hidden_size=13, embedding_size=7, category_size=5, memory=True),
     ModelConfig(hidden_size=13, embedding_size=7, category_size=5),  # nothing is a multiple of a vector register
     ModelConfig(head="concat", hidden_size=10, embedding_size=6, category_size=3),
 ]

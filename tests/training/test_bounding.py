@@ -7,6 +7,7 @@ from model.batches import BatchShape, batches
 from model.catalogue import Catalogue
 from model.config import ModelConfig
 from model.examples import Examples, Limits
+from model.memory import DECAY, FEEDBACK, GAIN, NORM, outcomes
 from model.weights import initial
 from tests.training.world import World
 
@@ -24,11 +25,11 @@ def store():
     return found
 
 
-def net_of(head="interaction", clip=0.0, noise=0.0):
+def net_of(head="interaction", clip=0.0, noise=0.0, memory=True):
     from model.net_options import NetOptions
     from model.nets import Net
 
-    config = ModelConfig(head=head, media=("sound",))
+    config = ModelConfig(head=head, media=("sound",), memory=memory)
     net = Net(config, SHAPE, NetOptions(user_clip=clip, noise=noise), seed=1)
     rng = np.random.default_rng(5)
     net.load(
@@ -50,7 +51,7 @@ def inputs_of(net, store, batch):
 
 
 def plainly(net, inputs):
-    """The gradients of the summed loss by TensorFlow, through a GRU that is written out without ours."""
+    """The gradients of the summed loss by TensorFlow, through a GRU and a memory that are written out without ours."""
     import tensorflow as tf
 
     content, residuals, media, start, step_video, behaviour, row, time, video, label, weight, _ = map(
@@ -59,25 +60,40 @@ def plainly(net, inputs):
     with tf.GradientTape() as tape:
         tape.watch([content, residuals, start])
         vectors = net._vectors(content, residuals, media)
-        projected = net._projected(tf.gather(vectors, step_video), behaviour)
-        states = [tf.tanh(start)]
+        stepped, units = tf.gather(vectors, step_video), net.config.recurrent_size
+        projected = net._projected(stepped, behaviour)
+        states, memory = [tf.tanh(start[:, :units])], [tf.tanh(start[:, units:])]
         for step in range(SHAPE.steps):
             outer = tf.split(projected[step], 3, axis=1)
             inner = tf.split(states[-1] @ net._dense["gru.recurrent"] + net._dense["gru.bias"][1], 3, axis=1)
             update, reset = tf.sigmoid(outer[0] + inner[0]), tf.sigmoid(outer[1] + inner[1])
             states.append(update * states[-1] + (1 - update) * tf.tanh(outer[2] + reset * inner[2]))
-        read = tf.gather_nd(tf.stack(states), tf.stack([time, row], axis=1))
+            memory.append(
+                remembered(net, memory[-1], stepped[step], inputs[5][step]) if net.config.memory else memory[0]
+            )
+        whole = tf.concat([tf.stack(states), tf.stack(memory)], axis=2)
+        read = tf.gather_nd(whole, tf.stack([time, row], axis=1))
         users, shown = tf.tanh(net._user(read)), tf.gather(vectors, video)
         logits = net._judged(users, shown, net._biases(residuals, video))
         loss = tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(label, logits) * weight)
     return tape.gradient(loss, [*net._dense.values(), content, residuals, start], unconnected_gradients="zero")
 
 
-@pytest.mark.parametrize("head", ["interaction", "concat"])
-def test_gradients_are_those_of_tensorflow(store, head):
+def remembered(net, memory, vectors, behaviour):
+    """One step of the memories [B, E]; what a step surprises by is taken as given, as the trainer takes it."""
     import tensorflow as tf
 
-    net = net_of(head)
+    nobody = tf.tile(tf.tanh(net._dense["user.bias"])[None], [len(behaviour), 1])
+    logit = net._judged(nobody, vectors, tf.zeros(len(behaviour))) + FEEDBACK * tf.reduce_sum(memory * vectors, axis=1)
+    surprise = (outcomes(behaviour) - tf.sigmoid(logit)) * GAIN / (NORM + tf.reduce_sum(vectors**2, axis=1))
+    return DECAY * memory + tf.stop_gradient(surprise)[:, None] * vectors
+
+
+@pytest.mark.parametrize(("head", "memory"), [("interaction", True), ("interaction", False), ("concat", True)])
+def test_gradients_are_those_of_tensorflow(store, head, memory):
+    import tensorflow as tf
+
+    net = net_of(head, memory=memory)
     batch = next(batches(store, np.arange(store.kept), SHAPE, np.random.default_rng(0)))
     inputs = inputs_of(net, store, batch)
     _, ours = tf.function(net._gradients, jit_compile=True)(*map(tf.constant, inputs))

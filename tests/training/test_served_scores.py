@@ -77,12 +77,13 @@ def served_logits(scorer, videos, records):
     return logits
 
 
+@pytest.mark.parametrize("memory", [True, False])
 @pytest.mark.parametrize("head", ["interaction", "concat"])
-def test_the_net_scores_an_example_as_the_stream_did(head):
+def test_the_net_scores_an_example_as_the_stream_did(head, memory):
     from model.net_options import NetOptions
     from model.nets import Net
 
-    config = ModelConfig(head=head, hidden_size=16, embedding_size=8, category_size=4)
+    config = ModelConfig(head=head, hidden_size=16, embedding_size=8, category_size=4, memory=memory)
     world = World(viewers=30, videos=100)
     catalogue = Catalogue(read=True)
     catalogue.add(world.catalogue)

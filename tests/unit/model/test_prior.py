@@ -20,9 +20,11 @@ WATCHED = behaviour(watch_ratio=0.5, completed=1, watch_known=1, duration_known=
 SKIPPED = behaviour(watch_ratio=0.03, is_skip=1, watch_known=1, duration_known=1)
 
 
-@pytest.mark.parametrize("sizes", [(64, 32), (16, 32), (64, 8)])
-def test_similar_to_what_was_watched_comes_before_similar_to_what_was_skipped(sizes):
-    config = ModelConfig(hidden_size=sizes[0], embedding_size=sizes[1])
+@pytest.mark.parametrize(
+    ("sizes", "memory"), [((64, 32), True), ((64, 32), False), ((16, 32), False), ((64, 8), True), ((64, 8), False)]
+)
+def test_similar_to_what_was_watched_comes_before_similar_to_what_was_skipped(sizes, memory):
+    config = ModelConfig(hidden_size=sizes[0], embedding_size=sizes[1], memory=memory)
     weights = initial(config)
     scorer = NumpyScorer(weights, config, 0, 0)
     rng = np.random.default_rng(1)
@@ -36,7 +38,8 @@ def test_similar_to_what_was_watched_comes_before_similar_to_what_was_skipped(si
     assert (for_watched > for_skipped).mean() > 0.95
 
 
-def test_a_new_viewer_has_no_preference():
-    config = ModelConfig()
+@pytest.mark.parametrize("memory", [True, False])
+def test_a_new_viewer_has_no_preference(memory):
+    config = ModelConfig(memory=memory)
     scorer = NumpyScorer(initial(config), config, 0, 0)
     assert not scorer.users(np.zeros((1, 64), np.float32)).any()

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from model.config import ModelConfig, model_config
-from model.weights import WeightsError, check, from_bytes, initial, sha256, specs, to_bytes
+from model.serving import NumpyScorer
+from model.weights import WeightsError, check, fitted, from_bytes, initial, sha256, specs, to_bytes
 from streams.core.behaviour import BEHAVIOUR_SIZE
-from tests.versions import SMALL, grown
+from tests.versions import SMALL, clip, grown, with_profiles
 
 CONCAT = ModelConfig(head="concat", hidden_size=8, embedding_size=4, category_size=3)
 
@@ -135,6 +136,8 @@ def test_configuration_from_settings(make_settings):
     settings = make_settings(head="concat", hidden_size=16, embedding_size=8, model_seed=5, media_inputs="text,frames")
     wanted = ModelConfig(head="concat", hidden_size=16, embedding_size=8, seed=5, media=("frames", "text"))
     assert model_config(settings) == wanted
+    assert model_config(make_settings(taste_memory=True)).memory
+    assert not model_config(make_settings(taste_memory=True, hidden_size=32)).memory  # there is no room for one
     assert model_config(make_settings(media_inputs="")).media == ()
 
 
@@ -142,3 +145,26 @@ def test_differences_name_what_does_not_fit_and_a_seed_always_does():
     other = ModelConfig(hidden_size=8, embedding_size=4, category_size=5, seed=99)
     assert SMALL.differences(other) == ["category_size 5, not 3"]
     assert SMALL.differences(msgspec.structs.replace(SMALL, seed=99)) == []
+
+
+REMEMBERING = msgspec.structs.replace(SMALL, memory=True)
+
+
+@pytest.mark.parametrize(("config", "wanted"), [(SMALL, REMEMBERING), (REMEMBERING, SMALL)])
+def test_what_is_known_of_videos_stays_when_a_memory_comes_or_goes(config, wanted):
+    old = with_profiles(grown(config), config)
+    found = fitted(old, config, wanted)
+    check(found, wanted)
+    videos = [clip(number) for number in range(10)]
+    for mine, theirs in zip(
+        NumpyScorer(found, wanted, 1, 0).encode(videos), NumpyScorer(old, config, 1, 0).encode(videos), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_array_equal(found["user.kernel"], initial(wanted)["user.kernel"])
+    assert wanted.differences(config) == []  # both serve beside each other
+
+
+def test_a_memory_needs_hidden_units_of_its_own():
+    with pytest.raises(ValueError, match="hidden_size must be beyond 4"):
+        ModelConfig(hidden_size=4, embedding_size=4, memory=True)
+    assert msgspec.json.decode(b"{}", type=ModelConfig).memory is False  # a manifest of before there was one

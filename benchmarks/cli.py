@@ -63,13 +63,17 @@ def latency(
     seconds: Annotated[float, typer.Option(min=5, help="Time at each load.")] = 20.0,
     rate: Annotated[float, typer.Option(min=0, help="Saturating load in events/s; 0 measures it first.")] = 0.0,
     shares: Annotated[str, typer.Option(help="Shares of the saturating load, comma-separated.")] = "0.5,0.9",
-    partitions: Annotated[int, typer.Option(min=1, help="Partitions, all of them this worker's.")] = 4,
+    partitions: Annotated[
+        str, typer.Option(help="Partitions, all of them the one worker's, comma-separated; each count by itself.")
+    ] = "1,4",
     as_json: Json = False,
 ) -> None:
     """Event to slate at half the saturating load and at 90 % of it: p50, p99 and p99.9."""
     from benchmarks.latency import run
 
-    _show(run([float(share) for share in shares.split(",")], seconds, rate, partitions, _say), as_json)
+    wanted = [float(share) for share in shares.split(",")]
+    found = [run(wanted, seconds, rate, int(count), _say) for count in partitions.split(",")]
+    _show(found[0] | {"by_partitions": found[1:]}, as_json)
 
 
 @bench_app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import signal
@@ -31,6 +32,20 @@ class Seen(NamedTuple):
     due_s: float
     late_ms: float
     version: int
+
+
+class Driven(NamedTuple):
+    """What came of a load.
+
+    Attributes:
+      seen: slates of partition 0.
+      sent: events.
+      sender_ms: how late the sender itself was, ms, by tick of 5 ms: what it delays counts as the worker's latency.
+    """
+
+    seen: list[Seen]
+    sent: int
+    sender_ms: list[float]
 
 
 class _Made(msgspec.Struct):
@@ -85,18 +100,23 @@ def wait_for(done: Callable[[], bool], what: str = "the worker", timeout_s: floa
         time.sleep(0.05)
 
 
-async def drive(
-    settings: Settings, rate: float, seconds: float, during: Callable[[], None] | None = None
-) -> tuple[list[Seen], int]:
-    """Send events at a rate; return the slates seen on partition 0, and how many events were sent.
+async def drive(settings: Settings, rate: float, seconds: float, during: Callable[[], None] | None = None) -> Driven:
+    """Send events at a rate, and look at the slates.
 
     Args:
       during: run in a thread of its own meanwhile.
     """
-    topics = Topics(settings)
     now_ms = time.time_ns() // 1_000_000  # ids that no earlier call gave, which would make duplicates
     made = make_events(int(rate * seconds) + 1, seed=int(rate), at_ms=now_ms, name=f"d{now_ms % 1_000_000}")
     pairs = by_partition([(one.user_id.encode(), encode(one)) for one in made], settings.partitions)
+    with _uncollected():
+        return await _driven(settings, pairs, rate, during)
+
+
+async def _driven(
+    settings: Settings, pairs: dict[int, Pairs], rate: float, during: Callable[[], None] | None
+) -> Driven:
+    topics = Topics(settings)
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap, fetch_max_wait_ms=10, enable_auto_commit=False)
     producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap, acks=1, max_batch_size=900_000)
     await consumer.start()
@@ -120,18 +140,32 @@ async def drive(
 
     watching = asyncio.create_task(watch())
     beside = asyncio.create_task(asyncio.to_thread(during)) if during else None
-    sent = await _send(producer, topics.events, pairs, rate, begun)
+    sent, late = await _send(producer, topics.events, pairs, rate, begun)
     await asyncio.sleep(3.0)
     watching.cancel()
     if beside is not None:
         await beside
     await consumer.stop()
     await producer.stop()
-    return [one for one in found if one.due_s >= 0], sent
+    return Driven([one for one in found if one.due_s >= 0], sent, late)
 
 
-async def _send(producer: Any, topic: str, pairs: dict[int, Pairs], rate: float, begun_ms: int) -> int:
-    """Send the pairs of each partition evenly, in ticks of 5 ms."""
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector from looking through all events in the middle of a measurement: that takes 100 ms."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+async def _send(
+    producer: Any, topic: str, pairs: dict[int, Pairs], rate: float, begun_ms: int
+) -> tuple[int, list[float]]:
+    """Send the pairs of each partition evenly, in ticks of 5 ms; return how many, and how late each tick was."""
+    late: list[float] = []
     total = sum(map(len, pairs.values()))
     at = dict.fromkeys(pairs, 0)
     ticks = int(total / rate / TICK_S)
@@ -140,6 +174,7 @@ async def _send(producer: Any, topic: str, pairs: dict[int, Pairs], rate: float,
         wait = due_ms / 1000 - time.time_ns() / 1e9
         if wait > 0:
             await asyncio.sleep(wait)
+        late.append(time.time_ns() / 1e6 - due_ms)
         for number, mine in pairs.items():
             end = len(mine) * (tick + 1) // ticks
             if end == at[number]:
@@ -149,4 +184,4 @@ async def _send(producer: Any, topic: str, pairs: dict[int, Pairs], rate: float,
                 builder.append(key=key, value=value, timestamp=due_ms)
             at[number] = end
             await producer.send_batch(builder, topic, partition=number)
-    return sum(at.values())
+    return sum(at.values()), late

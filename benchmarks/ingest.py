@@ -55,7 +55,7 @@ def run(clips: Path, clip_rate: float, rate: float, seconds: float, say: Callabl
             say(f"{len(files)} clips at {clip_rate:g}/s beside {rate:g} events/s for {seconds:g} s")
             before = _metric(pool_port, f"{_DELAY}_count")
             earlier = (scrape(pool_port) or {}) | (scrape(ingest_port) or {})  # the videos that were there at the start
-            found, sent = asyncio.run(drive(settings, rate, seconds, lambda: _publish(settings, files, clip_rate)))
+            found, sent, _ = asyncio.run(drive(settings, rate, seconds, lambda: _publish(settings, files, clip_rate)))
             wait_for(lambda: _metric(pool_port, f"{_DELAY}_count") - before >= len(files), "ingest")
             pool, ingest = _since(earlier, scrape(pool_port)), _since(earlier, scrape(ingest_port))
         shutil.rmtree(files[0].parent)

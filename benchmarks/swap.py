@@ -38,7 +38,7 @@ def run(swaps: int, rate: float, partitions: int, say: Callable[[str], None]) ->
         with outputs(settings, topics.recommendations, partitions) as counter:
             wait_for(lambda: counter.total() >= HISTORY)
             seconds = EVERY_S * swaps + BEFORE_S
-            found, sent = asyncio.run(drive(settings, rate, seconds, lambda: _publish(settings, swaps)))
+            found, sent, _ = asyncio.run(drive(settings, rate, seconds, lambda: _publish(settings, swaps)))
             wait_for(lambda: counter.total() >= HISTORY + sent)
             made = counter.total() - HISTORY
     rows = [_around(found, version, say) for version in range(1, swaps + 1)]

@@ -180,6 +180,7 @@ def server_properties(layout: Layout, settings: Settings) -> dict[str, str]:
         "offsets.retention.minutes": "43200",
         "log.cleaner.backoff.ms": "3000",
         "log.cleaner.dedupe.buffer.size": "16777216",  # the default takes a quarter of the heap
+        "log.cleaner.io.max.bytes.per.second": "67108864",  # unbounded, compaction takes a core for seconds
         "num.network.threads": "2",
         "num.io.threads": "4",
         "background.threads": "4",

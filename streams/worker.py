@@ -43,7 +43,7 @@ from streams.measuring import measure
 from streams.metrics import BatchHistogram, WorkerMetrics
 from streams.models import ServingModels
 from streams.owned import OwnedPartition
-from streams.publisher import Out, Publisher
+from streams.publisher import Out, Publisher, Records
 from streams.state_store import Meta, open_store
 from streams.ticks import tick_ms
 from streams.topics import Topics
@@ -277,13 +277,14 @@ class Worker:
         if journalled is not None and not journalled.done():
             await journalled
         mark(marks, "journal")
-        await asyncio.gather(
-            publish(topics.recommendations, number, slates),
-            publish(topics.feedback, number, feedback),
-            publish(topics.dead_letters, 0, [letter for _, letter in turn.intake.dead]),
-            *(publish(topics.events, home, records) for home, records in by_home(turn.intake.strays).items()),
-            publish(topics.erasures, 0, self._erasures.told(number, turn.effects.erased)),
-        )
+        outputs: list[tuple[str, int, Records]] = [
+            (topics.recommendations, number, slates),
+            (topics.feedback, number, feedback),
+            (topics.dead_letters, 0, [letter for _, letter in turn.intake.dead]),
+            *((topics.events, home, records) for home, records in by_home(turn.intake.strays).items()),
+            (topics.erasures, 0, self._erasures.told(number, turn.effects.erased)),
+        ]
+        await asyncio.gather(*(publish(*output) for output in outputs if output[2]))  # a task each
         failpoints.reached("slates-published")
         mark(marks, "publish")
         self.board.published(number, slates, turn.effects.slates_of)

@@ -1,7 +1,8 @@
 """Functions over arrays, compiled by Numba when their module is loaded and kept on disk where that is possible.
 
-What is compiled here compares, counts and mixes integers; sums of floats stay with NumPy, so that no bit depends on the
-processor that it was compiled for. Kept code is found again by the source file and the processor.
+What is compiled here compares, counts and mixes integers, and adds floats only where the order is written down term by
+term; other sums stay with NumPy. So no bit depends on the processor that it was compiled for. Kept code is found again
+by the source file and the processor: a function that is part of another stands in the same file.
 """
 
 from __future__ import annotations

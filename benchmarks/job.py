@@ -49,7 +49,7 @@ encode = msgspec.msgpack.Encoder().encode
 
 def make_scorer() -> NumpyScorer:
     """Return version 0 of the default model, which every contestant scores with."""
-    config = ModelConfig(head="interaction", hidden_size=HIDDEN, embedding_size=32, seed=1, memory=True)
+    config = ModelConfig(head="interaction", hidden_size=HIDDEN, embedding_size=32, seed=1)
     return NumpyScorer(initial(config), config, version=0, trained_through=0)
 
 

@@ -30,7 +30,7 @@ from streams.core.ranking import Policy
 from streams.core.step import Partition, StepConfig
 
 USERS, BATCH, LIMITS = 1_000, 2_000, Limits()
-CONFIG = ModelConfig(head="interaction", hidden_size=64, embedding_size=32, seed=1, memory=True)
+CONFIG = ModelConfig(head="interaction", hidden_size=64, embedding_size=32, seed=1)
 Tensor = Any  # TensorFlow ships no types
 
 

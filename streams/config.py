@@ -182,7 +182,7 @@ class Settings(BaseSettings):
     hidden_size: Annotated[int, Field(ge=4, le=1024)] = Field(64, description="Size H of the hidden state.")
     embedding_size: Annotated[int, Field(ge=4, le=512)] = Field(32, description="Size E of user and video vectors.")
     taste_memory: bool = Field(
-        True, description="Of the hidden units, embedding_size are a memory of surprises, if there are more."
+        False, description="Of the hidden units, embedding_size are a memory of surprises, if there are more."
     )
     media_inputs: str = Field(
         "frames,sound,text",

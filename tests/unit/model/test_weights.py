@@ -134,10 +134,10 @@ def test_a_configuration_that_makes_no_sense_is_refused(field, value):
 
 def test_configuration_from_settings(make_settings):
     settings = make_settings(head="concat", hidden_size=16, embedding_size=8, model_seed=5, media_inputs="text,frames")
-    wanted = ModelConfig(head="concat", hidden_size=16, embedding_size=8, seed=5, media=("frames", "text"), memory=True)
+    wanted = ModelConfig(head="concat", hidden_size=16, embedding_size=8, seed=5, media=("frames", "text"))
     assert model_config(settings) == wanted
-    assert not model_config(make_settings(taste_memory=False)).memory
-    assert not model_config(make_settings(hidden_size=32)).memory  # there is no room for one
+    assert model_config(make_settings(taste_memory=True)).memory
+    assert not model_config(make_settings(taste_memory=True, hidden_size=32)).memory  # there is no room for one
     assert model_config(make_settings(media_inputs="")).media == ()
 
 

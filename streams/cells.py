@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.members import LANES, Members
+from streams.core.members import Members
 from streams.core.pool import Indexing
 from streams.core.ports import Floats
-from streams.core.scan import nearest
+from streams.core.scan import LANES, nearest
 from streams.core.tiles import product
 
 Ints = NDArray[np.int64]

@@ -2,7 +2,8 @@
 
 What is compiled here compares, counts and mixes integers, and adds floats only where the order is written down term by
 term; other sums stay with NumPy. So no bit depends on the processor that it was compiled for. Kept code is found again
-by the source file and the processor: a function that is part of another stands in the same file.
+by the source file and the processor: a function that is part of another stands in the same file, and so does every
+number in it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def compiled(signature: str) -> Callable[[Function], Function]:
     def compile_(function: Function) -> Function:
         try:
             return cast(Function, njit(signature, cache=True, nogil=True)(function))
-        except RuntimeError:  # neither the source's folder nor the user's cache can be written
+        except Exception:  # no folder can be written, or what is kept there is damaged; other errors come again
             return cast(Function, njit(signature, nogil=True)(function))
 
     return compile_

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.ports import Floats
+from streams.core.scan import LANES
 
 Ints = NDArray[np.int64]
-LANES = 64  # members of a block
 
 
 class Members:

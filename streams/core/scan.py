@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.compiled import compiled, part
-from streams.core.members import LANES
 from streams.core.ports import Floats
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
+LANES = 64  # members of a block
 _LANES = np.uint64(LANES)
 _GROUPS = 256  # a multiple of the lanes
 _FEW = 128  # keys up to which counting how many are below each is faster than to sort them

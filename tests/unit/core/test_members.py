@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from streams.core.members import LANES, Members
-from streams.core.scan import nearest
+from streams.core.members import Members
+from streams.core.scan import LANES, nearest
 
 DEPTH = 8
 

@@ -149,7 +149,10 @@ def rank_tiles(
       count: N, videos.
       bits: [B, N/8] allowed, little bit first.
       minimum: [B] of each row, in place of the policy's.
+
+    Raises: ValueError: an array is too short.
     """
+    _check(count, bits, authors, minimum, seeds, kinds)
     kinds = kinds if count else None  # no kind is short of anything in an empty pool
     bits = np.ascontiguousarray(bits)
     best, values, filled = _bests(logits, count, bits, authors, policy, minimum, kinds)
@@ -174,6 +177,18 @@ def rank_tiles(
     else:
         drawn, chance = draw(best, length, count, bits, share, seeds), policy.chance(free - filled)
     return with_drawn(best, values, filled, drawn, chance, logits, policy, kinds)
+
+
+def _check(
+    count: int, bits: NDArray[np.uint8], authors: Ints, minimum: Ints, seeds: NDArray[np.uint64], kinds: Ints | None
+) -> None:
+    """Raise ValueError where compiled code, which does not check its bounds, would read beyond an array's end."""
+    videos = min(8 * bits.shape[1], len(authors), count if kinds is None else len(kinds))
+    if videos < count or min(len(minimum), len(seeds)) < len(bits):
+        raise ValueError(
+            f"{len(bits)} slates of {count} videos want more than bits {bits.shape}, {len(authors)} authors, "
+            f"{len(minimum)} minimums, {len(seeds)} seeds and kinds {None if kinds is None else kinds.shape}"
+        )
 
 
 def _bests(

@@ -4,7 +4,8 @@ import pytest
 from streams.config import ConfigError, load_settings
 from streams.configured import step_config
 from streams.core.hashing import seeds_of
-from streams.core.ranking import Policy, rank
+from streams.core.logits import Given
+from streams.core.ranking import Policy, rank, rank_tiles
 
 
 def slate(logits, policy, allowed=None, authors=None, offset=0):
@@ -46,6 +47,17 @@ def test_what_is_not_allowed_or_not_finite_is_never_there():
 
 def test_an_empty_pool_gives_an_empty_slate():
     assert slate([], EXACT).slots.tolist() == []
+
+
+@pytest.mark.parametrize("short", ["bits", "authors", "minimum", "seeds", "kinds"])
+def test_an_array_that_is_too_short_is_refused(short):
+    arrays = {
+        "bits": np.full((2, 2), 255, np.uint8), "authors": np.arange(9), "minimum": np.ones(2, np.int64),
+        "seeds": seeds_of(0, np.arange(2)), "kinds": np.zeros(9, np.int64),
+    }  # fmt: skip
+    arrays[short] = arrays[short][:, :-1] if short == "bits" else arrays[short][:-1]
+    with pytest.raises(ValueError, match="2 slates of 9 videos want more"):
+        rank_tiles(Given(np.zeros((2, 9), np.float32)), count=9, policy=Policy(), **arrays)
 
 
 def test_exploration_is_repeatable_and_knows_its_propensity():

@@ -24,10 +24,10 @@ from streams.core.events import EventType
 from streams.core.ports import Floats
 from streams.core.tiles import padded
 
-DECAY = 0.95  # of what an event brings, a third is left after 21 more
+DECAY = 0.975  # of what an event brings, a third is left after 43 more
 GAIN = 4.0
 NORM = 10.0  # a trained vector's square is about as much, and a small one does not count as a large one
-FEEDBACK = 0.2
+FEEDBACK = 0.25
 
 WATCHED = FEATURES.index("watch_ratio")
 HIDDEN, BOUGHT, ENTERED = (

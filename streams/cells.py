@@ -71,7 +71,8 @@ class CellIndex:
         if short:
             promises = np.pad(promises, ((0, 0), (0, short)), constant_values=-np.inf)
         held = self._members
-        return nearest(asked, promises, probes, held.blocks, held.ids, held.table, held.counts, wanted)
+        blocks = held.blocks.reshape(len(held.blocks), -1)
+        return nearest(asked, promises, probes, blocks, held.ids, held.table, held.counts, wanted)
 
     def _placed(self, keys: Floats) -> Floats:
         return product(keys - self._mean, self._of_keys.T)

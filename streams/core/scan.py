@@ -16,6 +16,7 @@ from streams.core.ports import Floats
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
+_LANES = np.uint64(LANES)
 _GROUPS = 256  # a multiple of the lanes
 _FEW = 128  # keys up to which counting how many are below each is faster than to sort them
 _SLACK = 4  # more than wanted that may reach the bound
@@ -28,15 +29,23 @@ _LOW_BITS, _HALF = np.uint64(0xFFFF_FFFF), np.uint64(32)
 
 @part
 def _multiply(query: Floats, block: Floats, products: Floats) -> None:
-    """Write the products of a query [depth] with the members of a block [depth, 64]; always added in one order."""
+    """Write the products [64] of a query [depth] with the members of a block [depth * 64]; added in one order.
+
+    Unsigned places in one flat array let the compiler see that nothing overlaps and no index is negative.
+    """
     for lane in range(LANES):
         products[lane] = 0.0
     for at in range(0, len(query), 4):
         one, two, three, four = query[at], query[at + 1], query[at + 2], query[at + 3]
-        first, second, third, fourth = block[at], block[at + 1], block[at + 2], block[at + 3]
+        begin = np.uint64(at) * _LANES
         for lane in range(LANES):
+            place = begin + np.uint64(lane)
             products[lane] = (
-                products[lane] + one * first[lane] + two * second[lane] + three * third[lane] + four * fourth[lane]
+                products[lane]
+                + one * block[place]
+                + two * block[place + _LANES]
+                + three * block[place + _LANES + _LANES]
+                + four * block[place + _LANES + _LANES + _LANES]
             )
     for lane in range(LANES):  # what is not finite is never found
         products[lane] = products[lane] if products[lane] < _INFINITE else -_INFINITE
@@ -79,15 +88,15 @@ def _bound(values: Floats, wanted: int, maxima: Floats) -> np.float32:
 
 
 @part
-def _reaching(values: Floats, names: Ints, bound: np.float32, keys: Words) -> int:
+def _reaching(values: Floats, blocks: Ints, ids: Ints, bound: np.float32, keys: Words) -> int:
     """Write the keys of values that reach the bound, and return how many do.
 
     Args:
-      values, names: as many, a multiple of 64; keys: room for as many.
+      values: [n * 64]; blocks: [n], where in `ids` [blocks, 64] the names of each 64 stand; keys: room for as many.
     """
     count = 0
-    for start in range(0, len(values), LANES):
-        some, reached = values[start : start + LANES], 0
+    for turn in range(len(blocks)):
+        some, reached = values[turn * LANES : (turn + 1) * LANES], 0
         for lane in range(LANES):
             reached += some[lane] >= bound
         if reached:
@@ -96,15 +105,15 @@ def _reaching(values: Floats, names: Ints, bound: np.float32, keys: Words) -> in
                 if some[lane] >= bound:
                     word = np.uint32(0) if some[lane] == 0 else words[lane]  # -0.0 is 0.0
                     descending = word if word & _HIGH else ~(word | _HIGH)
-                    keys[count] = (np.uint64(descending) << _HALF) | np.uint64(names[start + lane])
+                    keys[count] = (np.uint64(descending) << _HALF) | np.uint64(ids[blocks[turn], lane])
                     count += 1
     return count
 
 
 @part
-def _largest(values: Floats, names: Ints, wanted: int, maxima: Floats, keys: Words, found: Ints) -> int:
+def _largest(values: Floats, blocks: Ints, ids: Ints, wanted: int, maxima: Floats, keys: Words, found: Ints) -> int:
     """Write the names of the `wanted` largest values, best first, ties by the lower name; return how many there are."""
-    count = _reaching(values, names, _bound(values, wanted, maxima), keys)
+    count = _reaching(values, blocks, ids, _bound(values, wanted, maxima), keys)
     if count > _FEW:
         keys[:count] = np.sort(keys[:count])
         for place in range(min(count, wanted)):
@@ -120,8 +129,7 @@ def _largest(values: Floats, names: Ints, wanted: int, maxima: Floats, keys: Wor
 
 
 @compiled(
-    "int64[:,::1](float32[:,::1], float32[:,::1], int64, float32[:,:,::1], int64[:,::1], int64[:,::1], int64[::1],"
-    "int64)"
+    "int64[:,::1](float32[:,::1], float32[:,::1], int64, float32[:,::1], int64[:,::1], int64[:,::1], int64[::1],int64)"
 )
 def nearest(
     queries: Floats, promises: Floats, probes: int, blocks: Floats, ids: Ints, table: Ints, counts: Ints, wanted: int
@@ -134,25 +142,26 @@ def nearest(
       queries: [B, depth], depth a multiple of 4; promises: [B, cells], finite, cells filled up with -inf to a multiple
         of 64.
       probes: cells that are looked into.
-      blocks, ids, table, counts: of `streams.core.members.Members`.
+      blocks, ids, table, counts: of `streams.core.members.Members`, the blocks as [blocks, depth * 64].
     """
     rows, width = promises.shape
     room = max(probes * table.shape[1] * LANES, width)
-    products, names, keys = np.empty(room, np.float32), np.empty(room, np.int64), np.empty(room, np.uint64)
+    products, keys, looked = np.empty(room, np.float32), np.empty(room, np.uint64), np.empty(room // LANES, np.int64)
     maxima = np.empty(max(_GROUPS, 4 * max(wanted, probes) + LANES), np.float32)
-    every, cells = np.arange(width), np.empty(probes, np.int64)
+    names, cells = np.arange(width).reshape((width // LANES, LANES)), np.empty(probes, np.int64)
+    every = np.arange(width // LANES)
     found = np.full((rows, wanted), -1, np.int64)
     for row in range(rows):
-        at = 0
-        for place in range(_largest(promises[row], every, probes, maxima, keys, cells)):
+        used = 0
+        for place in range(_largest(promises[row], every, names, probes, maxima, keys, cells)):
             cell = cells[place]
             for turn in range(-(-counts[cell] // LANES)):
                 block = table[cell, turn]
-                _multiply(queries[row], blocks[block], products[at : at + LANES])
-                names[at : at + LANES] = ids[block]
-                at += LANES
+                _multiply(queries[row], blocks[block], products[used * LANES : (used + 1) * LANES])
+                looked[used] = block
+                used += 1
             over = counts[cell] % LANES
             if over:
-                products[at - LANES + over : at] = -_INFINITE
-        _largest(products[:at], names[:at], wanted, maxima, keys, found[row])
+                products[(used - 1) * LANES + over : used * LANES] = -_INFINITE
+        _largest(products[: used * LANES], looked[:used], ids, wanted, maxima, keys, found[row])
     return found

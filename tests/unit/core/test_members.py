@@ -81,7 +81,7 @@ def test_a_scan_finds_the_largest_products_of_the_most_promising_cells(wanted, k
     members, slots = Members(cells, DEPTH), rng.permutation(10_000)[:count]
     members.put(slots, vectors, rng.integers(cells, size=count))
     members.drop(slots[::7])
-    parts = members.blocks, members.ids, members.table, members.counts
+    parts = members.blocks.reshape(len(members.blocks), -1), members.ids, members.table, members.counts
     for probes in (3, 20):
         with np.errstate(invalid="ignore"):
             expected = plain(queries, promises, probes, members, wanted)
@@ -92,5 +92,5 @@ def test_a_query_that_is_no_number_finds_nothing():
     members = Members(64, DEPTH)
     members.put(np.arange(500), np.ones((500, DEPTH), np.float32), np.arange(500) % 64)
     nothing = np.full((1, DEPTH), np.nan, np.float32), np.full((1, 64), np.nan, np.float32)
-    parts = members.blocks, members.ids, members.table, members.counts
+    parts = members.blocks.reshape(len(members.blocks), -1), members.ids, members.table, members.counts
     assert (nearest(*nothing, 8, *parts, 20) == -1).all()

@@ -124,8 +124,9 @@ def _take(
             short = False
             break
         author, crowd = authors[slot], 0
-        for place in range(taken):
-            crowd += authors[slots[place]] == author
+        if author_cap < size:  # a higher one limits nothing
+            for place in range(taken):
+                crowd += authors[slots[place]] == author
         if crowd >= author_cap:
             continue
         if len(left):

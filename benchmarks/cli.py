@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -15,11 +16,27 @@ bench_app = typer.Typer(
     no_args_is_help=True, help="Measure this installation; each prints its ratio and how to repeat."
 )
 
+Number = TypeVar("Number", int, float)
 Json = Annotated[bool, typer.Option("--json", help="The last line of the output is one JSON object.")]
 
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def _numbers(text: str, kind: Callable[[str], Number], option: str, above: int = 0) -> list[Number]:
+    """Return comma-separated numbers above a bound.
+
+    Raises:
+      typer.BadParameter: they are something else.
+    """
+    try:
+        found = [kind(one) for one in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(above < one < float("inf") for one in found):
+        raise typer.BadParameter(f"{text!r} is no list of numbers above {above}, as 1,2", param_hint=option)
+    return found
 
 
 def _show(result: dict[str, Any], as_json: bool) -> None:
@@ -55,7 +72,7 @@ def workers(
     """Events per second of one worker and of two that share the partitions, on this machine."""
     from benchmarks.workers import run
 
-    _show(run([int(count) for count in counts.split(",")], rounds, events, _say), as_json)
+    _show(run(_numbers(counts, int, "--counts"), rounds, events, _say), as_json)
 
 
 @bench_app.command()
@@ -74,8 +91,8 @@ def latency(
     """
     from benchmarks.latency import run
 
-    wanted = [float(share) for share in shares.split(",")]
-    found = [run(wanted, seconds, rate, int(count), _say) for count in partitions.split(",")]
+    wanted = _numbers(shares, float, "--shares")
+    found = [run(wanted, seconds, rate, count, _say) for count in _numbers(partitions, int, "--partitions")]
     _show(found[0] | {"by_partitions": found}, as_json)
 
 
@@ -101,7 +118,7 @@ def pool(
     """What a slate costs in pools of 1,000 to 1,000,000 videos, and what the index finds of the exact slate."""
     from benchmarks.pool import run
 
-    _show(run([int(size) for size in sizes.split(",")], rounds, train, _say), as_json)
+    _show(run(_numbers(sizes, int, "--sizes"), rounds, train, _say), as_json)
 
 
 @bench_app.command()
@@ -132,7 +149,7 @@ def trainers(
     """Examples per second of one trainer process, and of two that learn as one, on this machine."""
     from benchmarks.trainers import run
 
-    _show(run([int(count) for count in counts.split(",")], rounds, examples, _say), as_json)
+    _show(run(_numbers(counts, int, "--counts"), rounds, examples, _say), as_json)
 
 
 @bench_app.command()
@@ -187,7 +204,7 @@ def freshness(
     if unknown := [name for name in source.split(",") if name not in kinds]:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(kinds)}", param_hint="--source")
     chosen = [kinds[name] for name in source.split(",")]
-    _show(run(chosen, [int(seed) for seed in seeds.split(",")], out, picture, _say), as_json)
+    _show(run(chosen, _numbers(seeds, int, "--seeds", above=-1), out, picture, _say), as_json)
 
 
 @bench_app.command()
@@ -206,7 +223,7 @@ def rebuild(
     quiet_tensorflow()
     from benchmarks.rebuild import run
 
-    _show(run([int(count) for count in counts.split(",")], seconds, rate, viewers, drift, seed, _say), as_json)
+    _show(run(_numbers(counts, int, "--counts"), seconds, rate, viewers, drift, seed, _say), as_json)
 
 
 @bench_app.command()
@@ -226,7 +243,7 @@ def content(
 
     folder = load_settings().data_dir / "bench" / "clip-vectors"
     _show(
-        run([int(seed) for seed in seeds.split(",")], variants.split(",") if variants else [], seconds, folder, _say),
+        run(_numbers(seeds, int, "--seeds", above=-1), variants.split(",") if variants else [], seconds, folder, _say),
         as_json,
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from streams.attempts import Attempts
 from streams.changelog import Changelog
+from streams.commits import Commits
 from streams.core.erasure import is_right, mark_of, parts_of
 from streams.core.events import Event, EventType
 from streams.core.layout import LAYOUT, chunk_key, chunks_of, last_offset_of, user_key
@@ -30,7 +31,7 @@ class OwnedPartition:
       moved_at: when `next_offset` moved last, monotonic seconds.
       turn: counts the calls of `pack`.
       scrubbing: removes what was erased from the store's files.
-      tail: the last batch whose writes are under way; each waits for the one before it.
+      commits: the parts that are applied in memory and not stored yet.
       journalled: the last entry of the journal whose write is under way; slates wait for it.
     """
 
@@ -49,7 +50,7 @@ class OwnedPartition:
         self.changelog = changelog
         self.next_offset = store.meta.applied_through
         self.moved_at = now
-        self.tail: asyncio.Task[None] | None = None
+        self.commits = Commits()
         self.journalled: asyncio.Task[None] | None = None
         self.attempts = attempts
         self.journal = Journal(store.journal(), store.meta.applied_through, replay_until)
@@ -65,8 +66,7 @@ class OwnedPartition:
 
     def is_settled(self) -> bool:
         """Return whether everything that was applied in memory is stored."""
-        done = self.tail is None or (self.tail.done() and not self.tail.cancelled() and self.tail.exception() is None)
-        return done and self.next_offset == self.store.meta.applied_through
+        return self.commits.settled.is_set() and self.next_offset == self.store.meta.applied_through
 
     async def close(self) -> None:
         """Close the store, the changelog and the note of what is being applied."""

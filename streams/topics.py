@@ -13,6 +13,7 @@ from streams.config import Settings
 HOUR_MS = 3_600_000
 LOOK_BACK_MS = 1_800_000  # records of videos that later ones replace stay so long: a replay sees who was on air then
 SEGMENTS = 28  # of a topic kept by time, while it is written to: of a week six hours
+STATES_SEGMENT = 64 << 20  # bytes: only closed segments are compacted, and a gigabyte at once takes a core for seconds
 
 
 @lru_cache(maxsize=1 << 17)
@@ -56,12 +57,13 @@ class Topics:
         by_time = _kept(settings.events_retention_hours)
         dead = _kept(settings.dead_letters_retention_hours) | {"max.message.bytes": "2097152"}
         changelog = {"segment.ms": "600000", "min.cleanable.dirty.ratio": "0.3", "max.compaction.lag.ms": "3600000"}
+        states = changelog | {"segment.bytes": str(STATES_SEGMENT)}
         large = {"max.message.bytes": "2097152"}
         return [
             TopicSpec(self.events, settings.partitions, "delete", by_time | large),
             TopicSpec(self.recommendations, settings.partitions, "delete", by_time),
             TopicSpec(self.feedback, settings.partitions, "delete", by_time),
-            TopicSpec(self.states, settings.partitions, "compact", changelog | large),
+            TopicSpec(self.states, settings.partitions, "compact", states | large),
             TopicSpec(self.videos, 1, "compact", changelog | {"min.compaction.lag.ms": str(LOOK_BACK_MS)}),
             TopicSpec(self.vectors, 1, "compact", changelog | {"min.compaction.lag.ms": "600000"}),
             TopicSpec(self.models, 1, "compact", changelog | large),

@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +26,7 @@ from streams.broadcast import Broadcast
 from streams.changelog import Changelog, ends_of
 from streams.clock import Clock
 from streams.codecs import BadRecord
+from streams.commits import Commit, newest
 from streams.config import Settings
 from streams.configured import step_config
 from streams.core.activity import Activity
@@ -47,8 +49,8 @@ from streams.publisher import Out, Publisher, Records
 from streams.state_store import Meta, open_store
 from streams.ticks import tick_ms
 from streams.topics import Topics
-from streams.tracing import Marks, Traces, mark
-from streams.turn import Turn, apply, parts_of
+from streams.tracing import Traces, mark
+from streams.turn import apply, parts_of
 from streams.watermark import GapError, resume_at
 
 log = logging.getLogger("freshloop.worker")
@@ -133,8 +135,11 @@ class Worker:
             await asyncio.to_thread(self.traces.close)
 
     async def _settle(self) -> None:
-        for task in [one for owned in self.owned.values() for one in (owned.tail, owned.scrubbing) if one]:
-            await asyncio.wait([task], timeout=20)
+        for owned in self.owned.values():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(owned.commits.settled.wait(), timeout=20)
+            if owned.scrubbing is not None:
+                await asyncio.wait([owned.scrubbing], timeout=20)
 
     def spawn(self, coroutine: Any) -> asyncio.Task[None]:
         """Run a coroutine whose failure ends the process."""
@@ -243,8 +248,8 @@ class Worker:
             self._apply(owned, part, lag, ack if part is parts[-1] else lambda: None)
             for _ in range(HAND_OVER):
                 await asyncio.sleep(0)
-            if suspected and owned.tail is not None:  # what is behind a suspect must not take its verdict back
-                await asyncio.wait([owned.tail])
+            if suspected:  # what is behind a suspect must not take its verdict back
+                await owned.commits.settled.wait()
 
     def _apply(self, owned: OwnedPartition, part: Batch, lag: int, ack: Any) -> None:
         started = self.clock.monotonic()
@@ -256,23 +261,19 @@ class Worker:
         measure(self.metrics, turn, lag, owned.moved_at - started)
         if turn.entry is not None:
             owned.journalled = self.spawn(self._note(owned.changelog, turn.entry))
-        owned.tail = self.spawn(self._finish(owned, turn, owned.journalled, owned.tail, ack, marks))
+        stamps = np.array([record.timestamp for record in part.records], np.int64)
+        commit = Commit(turn, ack, marks, stamps)
+        owned.commits.add(commit)
+        self.spawn(self._finish(owned, commit, owned.journalled))
 
     async def _note(self, changelog: Changelog, entry: Entry) -> None:
         await changelog.note(entry)
         failpoints.reached("journal-written")
 
-    async def _finish(
-        self,
-        owned: OwnedPartition,
-        turn: Turn,
-        journalled: asyncio.Task[None] | None,
-        before: asyncio.Task[None] | None,
-        ack: Any,
-        marks: Marks | None,
-    ) -> None:
-        number, publish, topics = turn.batch.tp.partition, self.publisher.publish, self.topics
-        stamps = np.array([record.timestamp for record in turn.batch.records], np.int64)
+    async def _finish(self, owned: OwnedPartition, commit: Commit, journalled: asyncio.Task[None] | None) -> None:
+        """Publish what a part brought forth, then store what is ready to be stored."""
+        turn, marks, topics = commit.turn, commit.marks, self.topics
+        number = turn.batch.tp.partition
         slates, feedback = turn.effects.slate_pairs(), turn.effects.feedback_pairs()
         if journalled is not None and not journalled.done():
             await journalled
@@ -284,32 +285,44 @@ class Worker:
             *((topics.events, home, records) for home, records in by_home(turn.intake.strays).items()),
             (topics.erasures, 0, self._erasures.told(number, turn.effects.erased)),
         ]
-        await asyncio.gather(*(publish(*output) for output in outputs if output[2]))  # a task each
+        await asyncio.gather(*(self.publisher.publish(*output) for output in outputs if output[2]))  # a task each
         failpoints.reached("slates-published")
         mark(marks, "publish")
         self.board.published(number, slates, turn.effects.slates_of)
-        self._observe(self.metrics.event_to_slate, stamps)
-        if before is not None:
-            await before  # states are stored in order; slates need not wait for the states of the batch before
-        mark(marks, "order")
-        end = await owned.changelog.append(turn.packed, turn.meta)
+        self._observe(self.metrics.event_to_slate, commit.stamps)
+        commit.counts = {"slates": len(slates), "feedback": len(feedback), "states": len(turn.packed)}
+        commit.ready = True
+        while group := owned.commits.take():  # states are stored in order; slates need not wait for older states
+            await self._store(owned, group)
+            owned.commits.written()
+
+    async def _store(self, owned: OwnedPartition, group: list[Commit]) -> None:
+        """Append the states of parts to the changelog, store them, and acknowledge the parts."""
+        turns = [commit.turn for commit in group]
+        last, number = turns[-1], turns[-1].batch.tp.partition
+        _mark_all(group, "order")
+        packed = newest(turn.packed for turn in turns)
+        end = await owned.changelog.append(packed, last.meta)
         failpoints.reached("changelog-published")
-        mark(marks, "changelog")
-        stored = turn.packed if turn.entry is None else turn.packed | {turn.entry.key(): encode_entry(turn.entry)}
-        meta = Meta(turn.meta.applied_through, turn.meta.watermark_ms, end)
-        owned.written(stored, meta, turn.number, self._cache_share())
-        if erased := turn.effects.erased:
-            await publish(topics.receipts, 0, self._erasures.receipts(number, erased, end - len(turn.packed) - 1))
+        _mark_all(group, "changelog")
+        entries = {turn.entry.key(): encode_entry(turn.entry) for turn in turns if turn.entry is not None}
+        meta = Meta(last.meta.applied_through, last.meta.watermark_ms, end)
+        owned.written(packed | entries if entries else packed, meta, last.number, self._cache_share())
+        if erased := last.effects.erased:
+            told = self._erasures.receipts(number, erased, end - len(packed) - 1)
+            await self.publisher.publish(self.topics.receipts, 0, told)
         failpoints.reached("store-written")
-        mark(marks, "store")
-        self._observe(self.metrics.event_to_state, stamps)
-        self._in_flight.release()
-        ack()
+        _mark_all(group, "store")
+        for commit in group:
+            self._observe(self.metrics.event_to_state, commit.stamps)
+            self._in_flight.release()
+            commit.done()
         failpoints.reached("acknowledged")
-        if marks is not None and self.traces is not None:
-            marks.mark("acknowledge")
-            counts = {"slates": len(slates), "feedback": len(feedback), "states": len(turn.packed)}
-            self.traces.batch(marks, number, turn.batch.records, counts)
+        if self.traces is not None:
+            _mark_all(group, "acknowledge")
+            for commit in group:
+                if commit.marks is not None:
+                    self.traces.batch(commit.marks, number, commit.turn.batch.records, commit.counts)
 
     def _cache_share(self) -> int:
         return max(1, self.settings.cached_users // max(1, len(self.owned)))
@@ -352,6 +365,11 @@ class Worker:
 
     def _observe(self, histogram: BatchHistogram, stamps: NDArray[np.int64]) -> None:
         histogram.observe_many((self.clock.now_ms() - stamps) / 1000)
+
+
+def _mark_all(group: list[Commit], step: str) -> None:
+    for commit in group:
+        mark(commit.marks, step)
 
 
 def _longest_half_life_s(settings: Settings) -> float:

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,6 @@ class Commit:
 
     Attributes:
       done: called once it is stored.
-      stamps: record timestamps [B], int64 ms.
       ready: its slates are acknowledged, so it may be stored.
       counts: of what it published, for its trace.
     """
@@ -36,9 +36,13 @@ class Commit:
     turn: Turn
     done: Callable[[], None]
     marks: Marks | None
-    stamps: NDArray[np.int64]
     ready: bool = False
     counts: dict[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def stamps(self) -> NDArray[np.int64]:
+        """Timestamps of the part's records [B], ms."""
+        return np.array([record.timestamp for record in self.turn.batch.records], np.int64)
 
 
 class Commits:

@@ -123,7 +123,7 @@ def build_worker(
     first = initial_version(settings.model_name, config).scorer()
     models = ServingModels(RegistryVersions(registry), first, pool, settings.frozen_after, on_swap)
     worker = Worker(settings, name, pool, models, metrics, clock, topic_ids or {})
-    worker.traces = make_traces(settings, name, clock)
+    worker.delivery.traces = make_traces(settings, name, clock)
     if http_port:
         _add_api(worker, ServedVersions(settings, registry), http_port)
     return worker
@@ -135,8 +135,8 @@ def _add_api(worker: Worker, versions: ServedVersions, port: int) -> None:
     def observe(route: str, status: int, seconds: float) -> None:
         metrics.requests.labels(route, str(status)).inc()
         metrics.request_seconds.observe(seconds)
-        if worker.traces is not None:
-            worker.traces.request(route, status, seconds)
+        if worker.delivery.traces is not None:
+            worker.delivery.traces.request(route, status, seconds)
 
     bound = bind(settings, port)
     app = make_api(Service(worker, versions), settings.http_token.get_secret_value(), observe, worker.clock)

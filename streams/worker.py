@@ -1,8 +1,8 @@
 """A worker: the parts of the stream put together around a Faust app. Decisions are in `streams.core`.
 
-A batch goes: decode, load states, step (all in memory, in order); then, while the next batch is computed: slates,
-feedback and dead letters acknowledged, changelog acknowledged, store written, offset acknowledged. Any failure in
-between ends the process at once, and the restart goes on from what is durable.
+A batch goes: decode, load states, step (all in memory, in order); then, while the next batch is computed, its delivery
+(`streams.delivery`), and its offset is acknowledged. Any failure in between ends the process at once, and the restart
+goes on from what is durable.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-from numpy.typing import NDArray
-
 from streams import failpoints
 from streams.attempts import Attempts
 from streams.batches import BatchConsumer
@@ -26,7 +23,7 @@ from streams.broadcast import Broadcast
 from streams.changelog import Changelog, ends_of
 from streams.clock import Clock
 from streams.codecs import BadRecord
-from streams.commits import Commit, newest
+from streams.commits import Commit
 from streams.config import Settings
 from streams.configured import step_config
 from streams.core.activity import Activity
@@ -34,22 +31,22 @@ from streams.core.layout import LAYOUT
 from streams.core.lifts import Social
 from streams.core.pool import FreshPool
 from streams.core.step import Partition
+from streams.delivery import Delivery, note
 from streams.erasures import Erasures
 from streams.feeds import Feeds
 from streams.gathering import Batch
 from streams.http.board import Board
 from streams.http.directory import Directory, announcements
-from streams.intake import TICK, by_home, dead_letter
-from streams.journal import Entry, encode_entry
+from streams.intake import TICK, dead_letter
 from streams.measuring import measure
-from streams.metrics import BatchHistogram, WorkerMetrics
+from streams.metrics import WorkerMetrics
 from streams.models import ServingModels
 from streams.owned import OwnedPartition
-from streams.publisher import Out, Publisher, Records
-from streams.state_store import Meta, open_store
+from streams.publisher import Out, Publisher
+from streams.state_store import open_store
 from streams.ticks import tick_ms
 from streams.topics import Topics
-from streams.tracing import Traces, mark
+from streams.tracing import mark
 from streams.turn import apply, parts_of
 from streams.watermark import GapError, resume_at
 
@@ -67,7 +64,7 @@ class Worker:
       ready: states and broadcast topics are up to date; requests may be answered.
       url: where this worker's API is reached, announced with each partition; empty for none.
       services: run in the worker's loop from start to stop.
-      traces: takes a share of the batches; None for none.
+      delivery: of what parts bring forth.
     """
 
     def __init__(
@@ -88,7 +85,6 @@ class Worker:
         self.board, self.directory = Board(), Directory()
         self.ready, self.url = False, ""
         self.services: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        self.traces: Traces | None = None
         self.publisher = Publisher(settings)
         activity = Activity(settings.active_users) if settings.friends_lift else None
         self.social = Social(self.config.lifts, pool, activity)
@@ -109,7 +105,8 @@ class Worker:
         )
         # States belong to one changelog: what an earlier topic of that name left must not be taken for this one's.
         self._folder = settings.data_dir / "workers" / name / settings.app_id / topic_ids.get(self.topics.states, "any")
-        self._erasures = Erasures(settings, f"worker {name}", self.board)
+        erasures = Erasures(settings, f"worker {name}", self.board)
+        self.delivery = Delivery(self.topics, self.publisher, self.board, metrics, clock, erasures)
         self._in_flight = asyncio.Semaphore(settings.in_flight)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -131,8 +128,8 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.publisher.stop()
         await self._release(set())
-        if self.traces is not None:
-            await asyncio.to_thread(self.traces.close)
+        if self.delivery.traces is not None:
+            await asyncio.to_thread(self.delivery.traces.close)
 
     async def _settle(self) -> None:
         for owned in self.owned.values():
@@ -253,76 +250,21 @@ class Worker:
 
     def _apply(self, owned: OwnedPartition, part: Batch, lag: int, ack: Any) -> None:
         started = self.clock.monotonic()
-        marks = None if self.traces is None else self.traces.begin(part.tp.partition, part.begin)
+        marks = None if self.delivery.traces is None else self.delivery.traces.begin(part.tp.partition, part.begin)
         turn = apply(owned, part, self.models, self.feeds.ends, self.settings)
         owned.moved_at = self.clock.monotonic()
         failpoints.reached("batch-applied")
         mark(marks, "apply")
         measure(self.metrics, turn, lag, owned.moved_at - started)
         if turn.entry is not None:
-            owned.journalled = self.spawn(self._note(owned.changelog, turn.entry))
-        stamps = np.array([record.timestamp for record in part.records], np.int64)
-        commit = Commit(turn, ack, marks, stamps)
+            owned.journalled = self.spawn(note(owned.changelog, turn.entry))
+        commit = Commit(turn, lambda: self._stored(ack), marks)
         owned.commits.add(commit)
-        self.spawn(self._finish(owned, commit, owned.journalled))
+        self.spawn(self.delivery.deliver(owned, commit, owned.journalled, self._cache_share()))
 
-    async def _note(self, changelog: Changelog, entry: Entry) -> None:
-        await changelog.note(entry)
-        failpoints.reached("journal-written")
-
-    async def _finish(self, owned: OwnedPartition, commit: Commit, journalled: asyncio.Task[None] | None) -> None:
-        """Publish what a part brought forth, then store what is ready to be stored."""
-        turn, marks, topics = commit.turn, commit.marks, self.topics
-        number = turn.batch.tp.partition
-        slates, feedback = turn.effects.slate_pairs(), turn.effects.feedback_pairs()
-        if journalled is not None and not journalled.done():
-            await journalled
-        mark(marks, "journal")
-        outputs: list[tuple[str, int, Records]] = [
-            (topics.recommendations, number, slates),
-            (topics.feedback, number, feedback),
-            (topics.dead_letters, 0, [letter for _, letter in turn.intake.dead]),
-            *((topics.events, home, records) for home, records in by_home(turn.intake.strays).items()),
-            (topics.erasures, 0, self._erasures.told(number, turn.effects.erased)),
-        ]
-        await asyncio.gather(*(self.publisher.publish(*output) for output in outputs if output[2]))  # a task each
-        failpoints.reached("slates-published")
-        mark(marks, "publish")
-        self.board.published(number, slates, turn.effects.slates_of)
-        self._observe(self.metrics.event_to_slate, commit.stamps)
-        commit.counts = {"slates": len(slates), "feedback": len(feedback), "states": len(turn.packed)}
-        commit.ready = True
-        while group := owned.commits.take():  # states are stored in order; slates need not wait for older states
-            await self._store(owned, group)
-            owned.commits.written()
-
-    async def _store(self, owned: OwnedPartition, group: list[Commit]) -> None:
-        """Append the states of parts to the changelog, store them, and acknowledge the parts."""
-        turns = [commit.turn for commit in group]
-        last, number = turns[-1], turns[-1].batch.tp.partition
-        _mark_all(group, "order")
-        packed = newest(turn.packed for turn in turns)
-        end = await owned.changelog.append(packed, last.meta)
-        failpoints.reached("changelog-published")
-        _mark_all(group, "changelog")
-        entries = {turn.entry.key(): encode_entry(turn.entry) for turn in turns if turn.entry is not None}
-        meta = Meta(last.meta.applied_through, last.meta.watermark_ms, end)
-        owned.written(packed | entries if entries else packed, meta, last.number, self._cache_share())
-        if erased := last.effects.erased:
-            told = self._erasures.receipts(number, erased, end - len(packed) - 1)
-            await self.publisher.publish(self.topics.receipts, 0, told)
-        failpoints.reached("store-written")
-        _mark_all(group, "store")
-        for commit in group:
-            self._observe(self.metrics.event_to_state, commit.stamps)
-            self._in_flight.release()
-            commit.done()
-        failpoints.reached("acknowledged")
-        if self.traces is not None:
-            _mark_all(group, "acknowledge")
-            for commit in group:
-                if commit.marks is not None:
-                    self.traces.batch(commit.marks, number, commit.turn.batch.records, commit.counts)
+    def _stored(self, ack: Callable[[], None]) -> None:
+        self._in_flight.release()
+        ack()
 
     def _cache_share(self) -> int:
         return max(1, self.settings.cached_users // max(1, len(self.owned)))
@@ -360,16 +302,6 @@ class Worker:
     def _place_seen(self, given: dict[int, int]) -> None:
         for owned in self.owned.values():
             owned.core.states.place(list(given), list(given.values()))
-
-    # -- measuring --------------------------------------------------------------------------------------------------
-
-    def _observe(self, histogram: BatchHistogram, stamps: NDArray[np.int64]) -> None:
-        histogram.observe_many((self.clock.now_ms() - stamps) / 1000)
-
-
-def _mark_all(group: list[Commit], step: str) -> None:
-    for commit in group:
-        mark(commit.marks, step)
 
 
 def _longest_half_life_s(settings: Settings) -> float:

@@ -109,7 +109,7 @@ def test_without_the_setting_nothing_of_opentelemetry_is_imported():
         "import asyncio\n"
         "async def main():\n"
         "    worker = build_worker(load_settings(), 'w', WorkerMetrics(CollectorRegistry()))\n"
-        "    assert worker.traces is None\n"
+        "    assert worker.delivery.traces is None\n"
         "asyncio.run(main())\n"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry.sdk')]\n"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +14,7 @@ from streams.commits import Commit, Commits, newest
 
 def commit(erased: bool = False, ready: bool = True) -> Commit:
     turn: Any = SimpleNamespace(effects=SimpleNamespace(erased=["someone"] if erased else []))
-    return Commit(turn, lambda: None, None, np.zeros(1, np.int64), ready)
+    return Commit(turn, lambda: None, None, ready)
 
 
 def test_what_is_ready_goes_together_and_nothing_overtakes_what_is_not():

@@ -12,8 +12,9 @@ from deploy.store import BrokerError
 from streams.config import Settings
 
 _FLAGS = (
-    "-XX:+UseG1GC",
-    "-XX:MaxGCPauseMillis=20",  # as in Kafka's own start script
+    "-XX:+UseSerialGC",  # the heap is small: threads that collect beside the others would only take their cores
+    "-XX:ThreadPriorityPolicy=1",  # for the next one; to a user who is not root Java says that it may not work
+    "-XX:CompilerThreadPriority=10",  # a niceness: compiling must not hold up requests
     "-Xshare:auto",
     "-Djava.awt.headless=true",
     "--enable-native-access=ALL-UNNAMED",

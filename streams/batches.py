@@ -22,7 +22,7 @@ from streams import failpoints
 from streams.gathering import Batch, Waiting
 from streams.watermark import RangeWatermark
 
-PACE_S = 0.0075  # between two fetches while batches wait; more often would only keep both threads busy
+PACE_S = 0.006  # between two fetches while batches wait; more often would only keep both threads busy
 POLL_S = 1.0
 
 #: Given the committed offsets (absent when there is none), returns where each partition goes on.

@@ -83,6 +83,7 @@ def latency(
     partitions: Annotated[
         str, typer.Option(help="Partitions, all of them the one worker's, comma-separated; each count by itself.")
     ] = "1,4",
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each load; medians are told.")] = 5,
     as_json: Json = False,
 ) -> None:
     """Event to slate at half the saturating load and at 90 % of it: p50, p99 and p99.9.
@@ -92,7 +93,7 @@ def latency(
     from benchmarks.latency import run
 
     wanted = _numbers(shares, float, "--shares")
-    found = [run(wanted, seconds, rate, count, _say) for count in _numbers(partitions, int, "--partitions")]
+    found = [run(wanted, seconds, rate, count, rounds, _say) for count in _numbers(partitions, int, "--partitions")]
     _show(found[0] | {"by_partitions": found}, as_json)
 
 

@@ -24,11 +24,12 @@ from streams.topics import Topics
 
 BACKLOG = 120_000
 OVERLOAD, OVERLOAD_S = 1.3, 8.0  # of the rate at which a backlog is taken, which no sender beside it slows down
+FIGURES = ("p50_ms", "p99_ms", "p999_ms")
 SETTLE_S, WARM_UP_S = 3.0, 60.0
 
 
 def run(
-    shares: list[float], seconds: float, rate: float, partitions: int, say: Callable[[str], None]
+    shares: list[float], seconds: float, rate: float, partitions: int, rounds: int, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Run the benchmark and return its result, ready for JSON.
 
@@ -37,17 +38,30 @@ def run(
       seconds: at each share.
       rate: the saturating load in events/s; 0 measures it first.
       partitions: of the events; the worker owns all of them, and one is watched.
+      rounds: of all shares; the result has medians.
     """
     with worker("latency", partitions) as settings:
         saturating = _saturate(settings, say, rate)
         say(f"warming up for {WARM_UP_S:.0f} s")
         asyncio.run(drive(settings, shares[0] * saturating, WARM_UP_S))
-        rows = [_at(settings, share, saturating, seconds, say) for share in shares]
+        taken = [[_at(settings, share, saturating, seconds, say) for share in shares] for _ in range(rounds)]
+    rows = [summary(list(turns)) for turns in zip(*taken, strict=True)]
     half = rows[0]
     return {
-        "saturating_rate": round(saturating), **{k: half[k] for k in ("p50_ms", "p99_ms", "p999_ms")},
-        "partitions": partitions, "rows": rows,
+        "saturating_rate": round(saturating), **{key: half[key] for key in FIGURES},
+        "partitions": partitions, "rounds": rounds, "rows": rows,
     }  # fmt: skip
+
+
+def summary(turns: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the medians of a share's turns, and each figure's least and most as `spread`."""
+    figures = {key: np.array([turn[key] for turn in turns]) for key in FIGURES}
+    return turns[0] | {
+        **{key: round(float(np.median(found)), 1) for key, found in figures.items()},
+        "spread": {key: [float(found.min()), float(found.max())] for key, found in figures.items()},
+        "slates_watched": sum(turn["slates_watched"] for turn in turns),
+        "sender_p99_ms": max(turn["sender_p99_ms"] for turn in turns),
+    }
 
 
 def _saturate(settings: Settings, say: Callable[[str], None], known: float) -> float:
